@@ -1,0 +1,22 @@
+// The instruction sets compiled in, and the one in use.
+#pragma once
+
+#include "kernels.h"
+
+#include <string>
+#include <vector>
+
+namespace carryline {
+
+// Names of those this machine can run, best first.
+std::vector<std::string> instruction_sets();
+// Throws std::invalid_argument when `name` is not one of them; empty: the best.
+void use_instruction_set(const std::string& name);
+const InstructionSet& instruction_set();
+
+template <class T> const Kernels<T>& kernels() {
+  if constexpr (sizeof(T) == sizeof(float)) return instruction_set().single;
+  else return instruction_set().twofold;
+}
+
+}  // namespace carryline

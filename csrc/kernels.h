@@ -1,0 +1,127 @@
+// What the kernels take and give, the same for every instruction set.
+//
+// Sequences lie time-major (see ragged.py): `starts[t]` is the position of step t's first token,
+// and the texts still going at a step are the first ranks. A kernel works on the ranks it is
+// given, in one direction, so directions and ranges of ranks can run on different threads.
+#pragma once
+
+#include <cstdint>
+
+namespace carryline {
+
+enum class CellKind { rnn, lstm, gru, carry };
+
+struct Sequences {
+  const int64_t* starts;  // [steps + 1]
+  int64_t steps;
+  int64_t begin, end;  // ranks
+  bool reverse;        // from a text's last token to its first
+
+  int64_t ranks() const { return end - begin; }
+  int64_t position(int64_t step) const { return starts[step] + begin; }
+  // How many of the ranks are still going at a step.
+  int64_t active(int64_t step) const {
+    if (step < 0 || step >= steps) return 0;
+    const int64_t all = starts[step + 1] - starts[step];
+    return all <= begin ? 0 : (all < end ? all : end) - begin;
+  }
+};
+
+template <class T> struct ForwardArgs {
+  Sequences sequences;
+  int64_t hidden;
+  const T* projected;         // [rows, gates * hidden] W x + b
+  const int32_t* row;         // [tokens] row of `projected` a token reads; null: its position
+  const T* weight_hh;         // packed, see pack_gates
+  const T* weight_ch;         // packed; carry only
+  const T* bias_candidate;    // [hidden]; gru only
+  T* h[2];                    // [ranks, hidden] both the first state; h[0] the final one on return
+  T* c[2];                    // the same of the carry
+  T* states;                  // [tokens, stride] or null
+  int64_t stride;
+  T* saved;                   // [tokens, saved * hidden] what backward needs, or null
+};
+
+template <class T> struct BackwardArgs {
+  Sequences sequences;
+  int64_t hidden;
+  const T* d_states;          // [tokens, stride] or null
+  const T* states;            // [tokens, stride]
+  int64_t stride;
+  const T* saved;             // [tokens, saved * hidden]
+  const T* h_first;           // [ranks, hidden]
+  const T* c_first;           // [ranks, hidden]
+  const T* weight_hh;         // packed, see pack_panels
+  const T* weight_ch;         // packed; carry only
+  T* d_h;                     // [ranks, hidden] gradient of the final state, on return of the first
+  T* d_c;                     // the same of the carry
+  T* d_gates;                 // [tokens, gate_gradients * hidden]
+};
+
+// out [rows, columns] = x [rows, inner] times packed panels, plus bias or what `out` held.
+template <class T> struct MatmulArgs {
+  int64_t rows, inner, columns;
+  const T* x;
+  int64_t x_stride;
+  const T* panels;            // see pack_panels
+  const T* bias;              // [columns] or null
+  bool accumulate;
+  T* out;
+  int64_t out_stride;
+};
+
+// out [left columns, right columns] += sum over tokens of left[token] (outer) right[token],
+// for left columns begin to end.
+template <class T> struct OuterArgs {
+  int64_t tokens, begin, end, columns;
+  const T* left;
+  int64_t left_stride;
+  const int32_t* left_row;    // [tokens] row of `left`, negative: none; null: the token itself
+  const T* right;
+  int64_t right_stride;
+  T* out;
+  int64_t out_stride;
+};
+
+// Largest and mean state of every text, columns begin to end of `width`.
+template <class T> struct PoolArgs {
+  const int64_t* starts;      // [steps + 1]
+  const int64_t* lengths;     // [texts]
+  int64_t steps, texts, begin, end, width;
+  const T* states;            // [tokens, width]
+  T* largest;                 // [texts, width]
+  int32_t* where;             // [texts, width] step of the largest, or null
+  T* mean;                    // [texts, width]
+};
+
+template <class T> struct PoolGradientArgs {
+  const int64_t* starts;      // [steps + 1]
+  const int64_t* lengths;     // [texts]
+  int64_t steps, begin, end, width;
+  const T *d_largest, *d_mean;  // [texts, width]
+  const int32_t* where;       // [texts, width]
+  T* d_states;                // [tokens, width]
+};
+
+template <class T> struct Kernels {
+  void (*forward[4])(const ForwardArgs<T>&);
+  void (*backward[4])(const BackwardArgs<T>&);
+  void (*matmul)(const MatmulArgs<T>&);
+  void (*outer)(const OuterArgs<T>&);
+  void (*pool)(const PoolArgs<T>&);
+  void (*pool_backward)(const PoolGradientArgs<T>&);
+  // Number of values of a packed matrix, and the packing itself.
+  int64_t (*gates_size)(int64_t gates, int64_t inner, int64_t hidden);
+  void (*pack_gates)(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* packed);
+  int64_t (*panels_size)(int64_t inner, int64_t columns);
+  void (*pack_panels)(const T* matrix, int64_t inner, int64_t columns, bool transposed, T* packed);
+};
+
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  const Kernels<float>& single;
+  const Kernels<double>& twofold;
+};
+
+}  // namespace carryline

@@ -1,0 +1,52 @@
+"""`carryline evaluate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from carryline.cli import options
+from carryline.cli.output import echo_json
+
+
+@click.command("evaluate", short_help="Measure a model on labelled texts.")
+@options.model
+@click.argument("data")
+@options.text
+@options.label
+@options.threads
+@options.as_json
+def command(
+    model: str,
+    data: str,
+    text: tuple[str, ...],
+    label: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure MODEL on the labelled texts in DATA.
+
+    Shows loss, accuracy, precision, recall and F1 of each class, their mean (macro F1), ROC-AUC,
+    the confusion matrix and the speed.
+
+    \b
+    carryline evaluate model test.csv
+    carryline evaluate model test.parquet --text review --label stars --json
+    """
+    from carryline.classifier import load
+    from carryline.metrics import table
+
+    classifier = load(model)
+    metrics = classifier.evaluate(*options.labelled(data, text, label), threads=threads)
+    if as_json:
+        echo_json({**metrics, "parameters": classifier.parameters})
+    else:
+        click.echo(table(metrics))
+        click.echo(speed(metrics))
+
+
+def speed(metrics: dict[str, Any]) -> str:
+    """The texts and tokens a second of an evaluation."""
+    texts_per_second = metrics["texts"] / max(metrics["seconds"], 1e-9)
+    return f"{texts_per_second:,.0f} texts/s, {metrics['tokens_per_second']:,.0f} tokens/s"

@@ -1,0 +1,149 @@
+"""The network on arrays, for predicting: embedding, recurrence, pooling, head. No torch.
+
+Every stage gives a text the same bits whatever texts stand beside it and however many threads run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carryline import cells, kernels
+from carryline.config import Config
+from carryline.ragged import Plan, Ragged
+
+Array = NDArray[Any]
+PAD = 0  # the id of <pad>
+TOKENS_AT_ONCE = 1 << 16  # tokens a chunk when predicting: some 100 MB of states at 2 x 128 units
+
+
+def outputs(classes: int) -> int:
+    """Outputs of the head: two classes need one, the logit of the second."""
+    return 1 if classes == 2 else classes
+
+
+def pooled_width(config: Config) -> int:
+    directions = 2 if config.bidirectional else 1
+    return config.hidden[-1] * directions * (3 if config.pooling == "concat" else 1)
+
+
+def parameter_shapes(config: Config, vocabulary: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters, in the order of the flow."""
+    cell, directions = cells.CELLS[config.cell], 2 if config.bidirectional else 1
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (vocabulary, config.embedding)}
+    recurrence = cells.layer_shapes(cell, config.embedding, config.hidden, directions)
+    shapes |= {f"recurrence.{name}": shape for name, shape in recurrence.items()}
+    width = pooled_width(config)
+    if config.dense:
+        shapes |= {"dense.weight": (config.dense, width), "dense.bias": (config.dense,)}
+        width = config.dense
+    return shapes | {"head.weight": (outputs, width), "head.bias": (outputs,)}
+
+
+def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+class Network:
+    """A trained network. weights: float32 arrays named and shaped as in `parameter_shapes`."""
+
+    def __init__(self, config: Config, weights: Mapping[str, Array]) -> None:
+        self.config = config
+        self.weights = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+        cell = cells.CELLS[config.cell]
+        self._layers = [
+            kernels.Layer(cell, [self._directed(layer, suffix) for suffix in self._suffixes])
+            for layer in range(len(config.hidden))
+        ]
+        # The first layer's W x + b depends on the token alone: done once, for every token.
+        embedding = self.weights["embedding.weight"]
+        self._table = self._layers[0].project(embedding, kernels.default_threads())
+        self._dense = self._linear("dense") if config.dense else None
+        self._head = self._linear("head")
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        return ("", "_reverse") if self.config.bidirectional else ("",)
+
+    def _directed(self, layer: int, suffix: str) -> dict[str, Array]:
+        names = cells.shapes(cells.CELLS[self.config.cell], 1, 1)
+        return {name: self.weights[f"recurrence.{name}_l{layer}{suffix}"] for name in names}
+
+    def _linear(self, name: str) -> kernels.Dense:
+        return kernels.Dense(self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+
+    def logits(self, ragged: Ragged, *, pad_to: int = 0, threads: int | None = None) -> Array:
+        """[texts, outputs] of ragged token ids.
+
+        pad_to: fill shorter texts with <pad> first, as a padded batch would. A masked network
+        reads past the pads; with `mask=False` they are read as words, and every batch of
+        `batch_size` texts is filled up to its longest.
+        """
+        threads = threads or kernels.default_threads()
+        width = self.weights["head.bias"].shape[0]
+        out = np.empty((len(ragged), width), np.float32)
+        for texts, batch in self._batches(ragged, pad_to):
+            out[texts] = self._batch_logits(batch, threads)
+        return out
+
+    def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
+        if self.config.mask:
+            ragged = ragged.filled(pad_to, PAD).without(PAD)
+            yield from _chunks(ragged)
+            return
+        for begin in range(0, len(ragged), self.config.batch_size):
+            texts = np.arange(begin, min(begin + self.config.batch_size, len(ragged)))
+            batch = ragged.take(texts)
+            longest = int(batch.lengths.max(initial=0))
+            yield texts, batch.filled(max(longest, pad_to), PAD)
+
+    def _batch_logits(self, ragged: Ragged, threads: int) -> Array:
+        plan = ragged.plan
+        row = np.ascontiguousarray(ragged.values[plan.positions], dtype=np.int32)
+        projected, need_states = self._table, self.config.pooling != "last"
+        for index, layer in enumerate(self._layers):
+            last = index + 1 == len(self._layers)
+            zeros = np.zeros((len(self._suffixes), plan.texts, layer.hidden), np.float32)
+            trace = layer.forward(
+                plan, projected, row, zeros, zeros,
+                states=need_states or not last, save=False, threads=threads,
+            )  # fmt: skip
+            if not last and trace.states is not None:
+                projected, row = self._layers[index + 1].project(trace.states, threads), None
+        x = self._pool(plan, trace, threads)
+        if self._dense is not None:
+            x = np.maximum(self._dense(x, threads), 0)
+        return self._head(x, threads)[plan.inverse_order]
+
+    def _pool(self, plan: Plan, trace: kernels.Trace, threads: int) -> Array:
+        last = np.concatenate(list(trace.h), axis=1)
+        if trace.states is None or self.config.pooling == "last":
+            return last
+        largest, _, mean = kernels.pool(plan, trace.states, where=False, threads=threads)
+        last[plan.lengths == 0] = 0
+        choices = {"max": largest, "mean": mean}
+        if self.config.pooling in choices:
+            return choices[self.config.pooling]
+        return np.concatenate([last, largest, mean], axis=1)
+
+
+def _chunks(ragged: Ragged) -> Iterator[tuple[Array, Ragged]]:
+    """Texts of similar length, so many at once that they hold about `TOKENS_AT_ONCE` tokens."""
+    order = np.argsort(ragged.lengths, kind="stable")
+    before = np.cumsum(ragged.lengths[order]) // TOKENS_AT_ONCE
+    for texts in np.split(order, np.flatnonzero(np.diff(before)) + 1):
+        if len(texts):
+            yield texts, ragged.take(texts)
+
+
+def probabilities(logits: Array) -> Array:
+    """[texts, classes] float32 from logits [texts, outputs]; one output stands for two classes."""
+    wide = logits.astype(np.float64)
+    if wide.shape[1] == 1:
+        second = 0.5 * np.tanh(0.5 * wide) + 0.5
+        return np.concatenate([1 - second, second], axis=1).astype(np.float32)
+    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,173 @@
+"""The only batch type: sequences of different lengths end to end, and their time-major plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Sequences end to end: text `i` is `values[offsets[i]:offsets[i + 1]]`.
+
+    values: [tokens, ...] a NumPy array or a torch tensor; offsets: [texts + 1] int64, from 0 to
+    `len(values)`, never falling. There is no padding. Raises `ValueError` when they do not fit.
+    """
+
+    values: Any
+    offsets: IntArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offsets", np.asarray(self.offsets, dtype=np.int64))
+        offsets = self.offsets
+        if offsets.ndim != 1 or len(offsets) == 0 or offsets[0] != 0:
+            raise ValueError("offsets must be one-dimensional and begin with 0")
+        if (np.diff(offsets) < 0).any() or offsets[-1] != len(self.values):
+            raise ValueError(
+                f"offsets must never fall and end at the number of values, {len(self.values)}; "
+                f"they end at {offsets[-1]}"
+            )
+
+    @staticmethod
+    def from_lists(rows: Sequence[Sequence[int]]) -> Ragged:
+        """Token ids, a list a text, as int32 values."""
+        lengths = [len(row) for row in rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        values = np.fromiter((i for row in rows for i in row), np.int32, int(offsets[-1]))
+        return Ragged(values, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, text: int) -> Any:
+        if not -len(self) <= text < len(self):
+            raise IndexError(f"text {text} of {len(self)}")
+        text %= len(self)
+        return self.values[self.offsets[text] : self.offsets[text + 1]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[text] for text in range(len(self)))
+
+    @property
+    def lengths(self) -> IntArray:
+        """[texts] tokens of each text."""
+        return np.diff(self.offsets)
+
+    def like(self, values: Any) -> Ragged:
+        """Other values for the same sequences."""
+        return Ragged(values, self.offsets)
+
+    def take(self, texts: Sequence[int] | IntArray) -> Ragged:
+        """The chosen texts, in that order."""
+        texts = np.asarray(texts, dtype=np.int64)
+        lengths = self.lengths[texts]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Ragged(self.values[np.repeat(self.offsets[texts], lengths) + within], offsets)
+
+    def without(self, value: int) -> Ragged:
+        """Every occurrence of `value` taken out (the pads of somebody else's batch)."""
+        keep = self.values != value
+        kept_before = np.concatenate([[0], np.cumsum(keep)])
+        return Ragged(self.values[keep], kept_before[self.offsets])
+
+    def filled(self, length: int, value: int) -> Ragged:
+        """Every text shorter than `length` filled up to it with `value`, at its end."""
+        lengths = np.maximum(self.lengths, length)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        values = np.full(offsets[-1], value, self.values.dtype)
+        within = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
+        values[np.repeat(offsets[:-1], self.lengths) + within] = self.values
+        return Ragged(values, offsets)
+
+    def windows(self, steps: int) -> Iterator[Ragged]:
+        """The sequences cut into windows of `steps`, for truncated back-propagation through time.
+
+        Each window holds all texts, those that have ended as empty ones, so that states carried
+        from one window to the next stay beside their texts.
+        """
+        if steps < 1:
+            raise ValueError(f"a window has at least 1 step, not {steps}")
+        longest = int(self.lengths.max(initial=0))
+        for begin in range(0, longest, steps):
+            first = np.minimum(self.offsets[:-1] + begin, self.offsets[1:])
+            lengths = np.minimum(self.offsets[1:] - first, steps)
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+            yield Ragged(self.values[np.repeat(first, lengths) + within], offsets)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan(self.offsets)
+
+
+class Plan:
+    """The time-major order in which kernels walk sequences: all first tokens, then all second ones.
+
+    Texts stand by falling length, so the texts still going at a step are the first ones and the
+    work is exactly the tokens that exist. A text's place in that order is its rank.
+
+    order: [texts] the text at each rank (equal lengths keep their order).
+    starts: [steps + 1] int64, position of each step's first token.
+    positions: [tokens] int64, the text-major token at each time-major position.
+    """
+
+    def __init__(self, offsets: IntArray) -> None:
+        lengths = np.diff(offsets)
+        self.order: IntArray = np.argsort(-lengths, kind="stable")
+        self.lengths: IntArray = lengths[self.order]
+        steps = int(self.lengths[0]) if len(lengths) else 0
+        active = len(lengths) - np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]
+        self.starts: IntArray = np.concatenate([[0], np.cumsum(active)])
+        self._step: IntArray = np.repeat(np.arange(steps), active)
+        self.rank: IntArray = np.arange(self.starts[-1]) - self.starts[self._step]
+        self.positions: IntArray = offsets[self.order][self.rank] + self._step
+
+    @property
+    def texts(self) -> int:
+        return len(self.order)
+
+    @property
+    def steps(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def tokens(self) -> int:
+        return int(self.starts[-1])
+
+    @cached_property
+    def inverse_order(self) -> IntArray:
+        """[texts] the rank of each text."""
+        return _inverse(self.order)
+
+    @cached_property
+    def inverse_positions(self) -> IntArray:
+        """[tokens] the time-major position of each text-major token."""
+        return _inverse(self.positions)
+
+    def previous(self, reverse: bool) -> NDArray[np.int32]:
+        """[tokens] the position each step's state comes from, -1 where a text begins.
+
+        The reverse direction begins at a text's last token.
+        """
+        active = np.diff(self.starts)
+        if reverse:
+            after = np.append(active[1:], 0)[self._step]
+            before = np.where(self.rank < after, np.arange(self.tokens) + active[self._step], -1)
+        else:
+            ahead = np.concatenate([[0], active])[self._step]
+            before = np.where(self._step > 0, np.arange(self.tokens) - ahead, -1)
+        return before.astype(np.int32)
+
+
+def _inverse(permutation: IntArray) -> IntArray:
+    inverse = np.empty_like(permutation)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse

@@ -1,0 +1,1 @@
+"""All that needs torch: the model under autograd, batches, checkpoints, the loop."""

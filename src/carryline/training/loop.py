@@ -1,0 +1,264 @@
+"""The training loop: epochs of steps, each epoch evaluated, checkpointed and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from carryline import network
+from carryline.config import Config
+from carryline.errors import ConfigError, TrainingError
+from carryline.progress import Progress
+from carryline.ragged import Ragged
+from carryline.training import checkpoint
+from carryline.training.batches import epoch_batches
+from carryline.training.checkpoint import Checkpoint
+from carryline.training.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Token ids of texts and the number of each one's class [texts]."""
+
+    ragged: Ragged
+    targets: NDArray[np.int64]
+
+
+@dataclass
+class Run:
+    """A training run; `train` fills it. best: the kept weights; interrupted: by Ctrl-C."""
+
+    config: Config
+    classes: int
+    vocabulary: int
+    threads: int
+    progress: Progress
+    folder: Path | None = None  # where checkpoints are written
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    best_epoch: int = 0
+    interrupted: bool = False
+
+    @property
+    def finished(self) -> bool:
+        patience = self.config.patience
+        waited = len(self.history) - self.best_epoch
+        return len(self.history) >= self.config.epochs or 0 < patience <= waited
+
+
+def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> None:
+    """Train, from the start or from the checkpoint in `run.folder`.
+
+    Raises `TrainingError` on a loss that is not finite, `ConfigError` when the checkpoint is of
+    another configuration or other data.
+    """
+    with _threads(run.threads), torch.random.fork_rng(devices=[]):
+        _seed(run.config, 0)
+        trainer = _Trainer(run, data, valid)
+        if resume and run.folder:
+            trainer.restore(checkpoint.read(run.folder))
+        try:
+            while not run.finished:
+                trainer.epoch()
+        except KeyboardInterrupt:
+            if not run.history:
+                raise
+            run.interrupted = True
+
+
+class _Trainer:
+    def __init__(self, run: Run, data: Labelled, valid: Labelled | None) -> None:
+        self.run, self.data, self.valid = run, data, valid
+        config = run.config
+        outputs = network.outputs(run.classes)
+        self.model = Model(config, run.vocabulary, outputs, run.threads)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.weights = _class_weights(config, data.targets, run.classes)
+        self.lengths = data.ragged.lengths
+        self.steps = -(-len(self.lengths) // config.batch_size)
+        self.fingerprint = _fingerprint(config, data, valid)
+
+    def epoch(self) -> None:
+        """One epoch: train, evaluate, keep the best, write a checkpoint."""
+        run, number = self.run, len(self.run.history) + 1
+        _seed(run.config, number)
+        self.model.train()
+        began = time.perf_counter()
+        texts = tokens = right = 0
+        loss_sum = rate = 0.0
+        for index, chosen in enumerate(epoch_batches(run.config, self.lengths, number)):
+            rate = learning_rate(run.config, (number - 1) * self.steps + index, self.steps)
+            batch = self.data.ragged.take(chosen)
+            loss, correct = self.step(batch, self.data.targets[chosen], rate)
+            self.check(loss, number, index + 1)
+            texts, tokens = texts + len(chosen), tokens + int(batch.offsets[-1])
+            loss_sum, right = loss_sum + loss * len(chosen), right + correct
+            total = int(self.data.ragged.offsets[-1])
+            run.progress.step(number, run.config.epochs, tokens, total, loss_sum / texts)
+        seconds = time.perf_counter() - began
+        row = {
+            "epoch": number,
+            "loss": loss_sum / texts,
+            "accuracy": right / texts,
+            "valid_loss": None,
+            "valid_accuracy": None,
+            "learning_rate": rate,
+            "tokens_per_second": tokens / seconds,
+            "seconds": seconds,
+        }
+        self.finish(row)
+
+    def check(self, loss: float, epoch: int, step: int) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss must be a finite number, it is {loss} in epoch {epoch}, step {step}; "
+                f"try a lower learning_rate (now {self.run.config.learning_rate}) or clip=1"
+            )
+
+    def step(self, batch: Ragged, targets: NDArray[np.int64], rate: float) -> tuple[float, int]:
+        """One optimiser step; the batch's mean loss and how many texts it got right."""
+        config = self.run.config
+        if config.mask:
+            batch = batch.without(network.PAD)
+        else:
+            batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
+        ranked = torch.from_numpy(targets[batch.plan.order])
+        logits = self.model(batch)
+        loss = _loss(logits, ranked, self.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
+        return loss.item(), int((guesses == ranked).sum())
+
+    def finish(self, row: dict[str, Any]) -> None:
+        """Evaluate as the saved model will, note the epoch, keep the best weights."""
+        run, arrays = self.run, self.model.arrays()
+        if self.valid is not None:
+            row["valid_loss"], row["valid_accuracy"] = self.evaluate(arrays, self.valid)
+        run.history.append(row)
+        losses = [r["valid_loss"] for r in run.history]
+        if self.valid is None or row["valid_loss"] <= min(losses):
+            run.best, run.best_epoch = arrays, row["epoch"]
+        if run.folder:
+            checkpoint.write(run.folder, self.state())
+        run.progress.epoch(row)
+
+    def evaluate(self, arrays: dict[str, Any], data: Labelled) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy."""
+        net = network.Network(self.run.config, arrays)
+        logits = torch.from_numpy(net.logits(data.ragged, threads=self.run.threads))
+        targets = torch.from_numpy(data.targets)
+        loss = _loss(logits.double(), targets, None)
+        guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
+        return loss.item(), float((guesses == targets).double().mean())
+
+    def state(self) -> Checkpoint:
+        tensors = {f"weights/{n}": p.detach().clone() for n, p in self.model.named_parameters()}
+        tensors |= {f"best/{n}": torch.from_numpy(a) for n, a in self.run.best.items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"adam/{name}/{key}"] = value
+        notes = {
+            "fingerprint": self.fingerprint,
+            "history": self.run.history,
+            "best_epoch": self.run.best_epoch,
+        }
+        return Checkpoint(tensors, notes)
+
+    def restore(self, state: Checkpoint | None) -> None:
+        if state is None:
+            return
+        for name, value in self.fingerprint.items():
+            if state.notes["fingerprint"].get(name) != value:
+                raise ConfigError(
+                    f"cannot resume: the checkpoint in {self.run.folder} was made with other "
+                    f"{name}; give the same, or delete that folder to start afresh"
+                )
+        self.run.history = state.notes["history"]
+        self.run.best_epoch = state.notes["best_epoch"]
+        self.run.best = {n: t.numpy() for n, t in state.part("best").items()}
+        self.model.load_state_dict(state.part("weights"))
+        for name, parameter in self.model.named_parameters():
+            self.optimizer.state[parameter] = dict(state.part(f"adam/{name}"))
+        self.run.progress.message(f"resuming after epoch {len(self.run.history)}")
+
+
+def learning_rate(config: Config, step: int, steps_an_epoch: int) -> float:
+    """The rate of a step (0, 1, …): warm-up, then constant or a cosine down to 0."""
+    total = config.epochs * steps_an_epoch
+    warmup = config.warmup * total
+    if step < warmup:
+        return config.learning_rate * (step + 1) / (warmup + 1)
+    if config.schedule == "constant":
+        return config.learning_rate
+    share = (step - warmup) / max(1.0, total - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean cross-entropy; one output is the logit of the second of two classes."""
+    if logits.shape[1] > 1:
+        return torch.nn.functional.cross_entropy(logits, targets, weights)
+    each = None if weights is None else weights[targets]
+    total = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[:, 0], targets.to(logits.dtype), each, reduction="sum"
+    )
+    return total / (len(targets) if each is None else each.sum())
+
+
+def _class_weights(config: Config, targets: NDArray[np.int64], classes: int) -> Tensor | None:
+    if config.class_weights == "none":
+        return None
+    counts = np.bincount(targets, minlength=classes)
+    return torch.from_numpy((len(targets) / (classes * np.maximum(counts, 1))).astype(np.float32))
+
+
+def _fingerprint(config: Config, data: Labelled, valid: Labelled | None) -> dict[str, str]:
+    """What a resumed run must share with the one it goes on from."""
+    parts: Mapping[str, Labelled | None] = {"training data": data, "validation data": valid}
+    prints = {"settings": json.dumps(config.to_dict())}
+    for name, part in parts.items():
+        digest = hashlib.sha256()
+        if part is not None:
+            for array in (part.ragged.values, part.ragged.offsets, part.targets):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        prints[name] = digest.hexdigest()
+    return prints
+
+
+def _seed(config: Config, epoch: int) -> None:
+    """Each epoch draws from its own seed, so a resumed run needs no generator's state."""
+    seed = np.random.SeedSequence([config.seed, epoch]).generate_state(2, np.uint32)
+    torch.manual_seed(int(seed[0]) << 31 | int(seed[1]) >> 1)
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

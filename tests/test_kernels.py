@@ -1,0 +1,163 @@
+"""Forward, backward and the plain reference agree, for every cell, shape, type and instruction set.
+
+Tolerance: a sum of n rounded products errs by at most n times half a unit in the last place of its
+terms (Higham 2002, 3.1); the terms here are of order 1 and errors pass through at most the longest
+text's steps, each of which contracts or keeps them (|weights| are at most 1/sqrt(hidden)).
+2e-5 in single precision (unit 6e-8) is 300 such roundings; 1e-11 in double is far below any mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from carryline import cells, kernels
+from carryline.cells import CELLS, Cell
+from carryline.ragged import Plan
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
+Dtype = type[np.float32] | type[np.float64]
+
+
+@pytest.fixture(params=kernels.instruction_sets())
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = kernels.instruction_set()
+    kernels.use_instruction_set(request.param)
+    yield request.param
+    kernels.use_instruction_set(before)
+
+
+def random_layer(
+    rng: np.random.Generator, cell: Cell, inputs: int, hidden: int, directions: int, dtype: Dtype
+) -> list[dict[str, np.ndarray]]:
+    bound = 1 / np.sqrt(hidden)
+    return [
+        {
+            name: rng.uniform(-bound, bound, shape).astype(dtype)
+            for name, shape in cells.shapes(cell, inputs, hidden).items()
+        }
+        for _ in range(directions)
+    ]
+
+
+class Case:
+    """A random layer, batch and gradients, and what reference and kernels make of them."""
+
+    def __init__(
+        self, cell: Cell, lengths: list[int], inputs: int, hidden: int, directions: int,
+        dtype: Dtype, seed: int = 0,
+    ) -> None:  # fmt: skip
+        rng = np.random.default_rng(seed)
+        self.cell = cell
+        self.layer = random_layer(rng, cell, inputs, hidden, directions, dtype)
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.plan = Plan(self.offsets)
+        tokens, texts = int(self.offsets[-1]), len(lengths)
+
+        def normal(*shape: int) -> Any:
+            return rng.standard_normal(shape).astype(dtype)
+
+        self.x = normal(tokens, inputs)
+        self.h, self.c = normal(directions, texts, hidden), normal(directions, texts, hidden)
+        self.d_states = normal(tokens, directions * hidden)
+        self.d_h, self.d_c = normal(*self.h.shape), normal(*self.c.shape)
+        if not cell.carry:
+            self.d_c[:] = 0
+
+    def reference(self) -> tuple[Any, Any]:
+        wide = [{k: v.astype(np.float64) for k, v in w.items()} for w in self.layer]
+        given = (wide, self.x.astype(np.float64), self.offsets, self.h, self.c)
+        return cells.forward(self.cell, *given), cells.backward(
+            self.cell, *given, self.d_states, self.d_h, self.d_c
+        )
+
+    def compiled(self, threads: int = 1) -> tuple[Any, Any]:
+        plan, order = self.plan, self.plan.order
+        layer = kernels.Layer(self.cell, self.layer)
+        x = np.ascontiguousarray(self.x[plan.positions])
+        projected = layer.project(x, threads)
+        trace = layer.forward(
+            plan, projected, None, self.h[:, order], self.c[:, order],
+            states=True, save=True, threads=threads,
+        )  # fmt: skip
+        assert trace.states is not None
+        d = layer.backward(
+            plan, trace, x, None, np.ascontiguousarray(self.d_states[plan.positions]),
+            self.d_h[:, order], self.d_c[:, order], by_x=True, threads=threads,
+        )  # fmt: skip
+        assert d.x is not None
+        back, rank = plan.inverse_positions, plan.inverse_order
+        forward = trace.states[back], trace.h[:, rank], trace.c[:, rank]
+        return forward, (d.x[back], d.layer, d.h[:, rank], d.c[:, rank])
+
+
+def flat(forward: Any, backward: Any) -> dict[str, np.ndarray]:
+    names = {"states": forward[0], "h": forward[1], "c": forward[2], "d_x": backward[0]}
+    names |= {"d_h": backward[2], "d_c": backward[3]}
+    for direction, weights in enumerate(backward[1]):
+        names |= {f"{name} {direction}": value for name, value in weights.items()}
+    return names
+
+
+def assert_agree(case: Case, dtype: Dtype) -> None:
+    expected, got = flat(*case.reference()), flat(*case.compiled())
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        scale = max(1.0, float(np.abs(value).max(initial=0)))
+        assert got[name].dtype == dtype
+        np.testing.assert_allclose(
+            got[name], value, rtol=0, atol=TOLERANCE[dtype] * scale, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_reference_and_kernels_agree(
+    instruction_set: str, cell: Cell, directions: int, dtype: Dtype
+) -> None:
+    for hidden, inputs in [(64, 16), (5, 3), (33, 7), (128, 1)]:
+        assert_agree(Case(cell, [7, 0, 3, 7, 1, 12, 2, 2, 9], inputs, hidden, directions, dtype), dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cell=st.sampled_from(list(CELLS.values())),
+    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=12),
+    inputs=st.integers(1, 20),
+    hidden=st.integers(1, 40),
+    directions=st.integers(1, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_ragged_shapes_agree(
+    cell: Cell, lengths: list[int], inputs: int, hidden: int, directions: int, seed: int
+) -> None:
+    assert_agree(Case(cell, lengths, inputs, hidden, directions, np.float64, seed), np.float64)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+@pytest.mark.parametrize("hidden", [64, 20])
+def test_a_text_gets_the_same_bits_in_every_batch_and_on_every_thread(
+    instruction_set: str, cell: Cell, hidden: int
+) -> None:
+    lengths = [9, 4, 30, 1, 17, 17, 2, 8, 25, 3, 3, 12, 6]
+    together = Case(cell, lengths, 24, hidden, 2, np.float32)
+    (states, h, c), _ = together.compiled()
+    for threads in (2, 3, 5):
+        again = together.compiled(threads)
+        for name, value in flat(*together.compiled()).items():
+            assert np.array_equal(value, flat(*again)[name]), name
+    for text, length in enumerate(lengths):
+        alone = Case(cell, [length], 24, hidden, 2, np.float32)
+        alone.layer = together.layer
+        begin, end = together.offsets[text : text + 2]
+        alone.x = together.x[begin:end]
+        alone.h, alone.c = together.h[:, text : text + 1], together.c[:, text : text + 1]
+        (own, own_h, own_c), _ = alone.compiled()
+        assert np.array_equal(own, states[begin:end])
+        assert np.array_equal(own_h[:, 0], h[:, text])
+        assert np.array_equal(own_c[:, 0], c[:, text])
