@@ -348,6 +348,12 @@ NB_MODULE(_kernels, m) {
   m.def("instruction_sets", &instruction_sets);
   m.def("use_instruction_set", &use_instruction_set, "name"_a);
   m.def("instruction_set", [] { return std::string(instruction_set().name); });
+  m.def("peak", [](int64_t count, int threads) {
+    nb::gil_scoped_release release;
+    std::atomic<int64_t> operations{0};
+    parallel(threads, threads, [&](int64_t) { operations += int64_t(kernels<float>().peak(count)); });
+    return operations.load();
+  }, "count"_a, "threads"_a);
   m.def("gates_size", [](int64_t gates, int64_t inner, int64_t hidden, bool twofold) {
     return twofold ? kernels<double>().gates_size(gates, inner, hidden)
                    : kernels<float>().gates_size(gates, inner, hidden);

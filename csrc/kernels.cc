@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "matmul.h"
+#include "peak.h"
 #include "pooling.h"
 #include "recurrence_backward.h"
 #include "recurrence_forward.h"
@@ -12,7 +13,7 @@ template <class T> constexpr Kernels<T> table() {
   return {
       {forward<Rnn, T>, forward<Lstm, T>, forward<Gru, T>, forward<Carry, T>},
       {backward<Rnn, T>, backward<Lstm, T>, backward<Gru, T>, backward<Carry, T>},
-      matmul<T>, outer<T>, pool<T>, pool_backward<T>,
+      matmul<T>, outer<T>, pool<T>, pool_backward<T>, peak<T>,
       gates_size<T>, pack_gates<T>, panels_size<T>, pack_panels<T>,
   };
 }

@@ -110,6 +110,8 @@ template <class T> struct Kernels {
   void (*outer)(const OuterArgs<T>&);
   void (*pool)(const PoolArgs<T>&);
   void (*pool_backward)(const PoolGradientArgs<T>&);
+  // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
+  double (*peak)(int64_t count);
   // Number of values of a packed matrix, and the packing itself.
   int64_t (*gates_size)(int64_t gates, int64_t inner, int64_t hidden);
   void (*pack_gates)(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* packed);

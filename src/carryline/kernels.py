@@ -7,6 +7,7 @@ order of `ragged.Plan`. The environment variable CARRYLINE_ISA forces an instruc
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from carryline import _kernels
 from carryline.cells import CARRY, GRU, Cell, Weights
 from carryline.errors import ConfigError
+from carryline.memory import empty, zeros
 from carryline.ragged import Plan
 
 Array = NDArray[Any]
@@ -55,18 +57,14 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array that begins on a cache line, so that no vector straddles two."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    begin = -memory.ctypes.data % 64
-    return memory[begin : begin + size].view(dtype).reshape(shape)
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
+def peak_flops(threads: int) -> float:
+    """Floating-point operations a second of fp32 multiply-adds on registers alone, at best."""
+    rates = []
+    for _ in range(5):
+        began = time.perf_counter()
+        operations = _kernels.peak(10_000_000, threads)
+        rates.append(operations / (time.perf_counter() - began))
+    return max(rates)
 
 
 def _pack_gates(matrices: Sequence[Array], hidden: int) -> Array:

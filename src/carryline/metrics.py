@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from carryline.data import Label
 from carryline.errors import InputError, MissingExtraError
 from carryline.tokens import visible
 
-Label = str | int | float | bool
 # With more classes than this a matrix is too wide for a terminal: the largest confusions instead.
 _MATRIX_CLASSES = 12
 _LONGEST_NAME = 24
@@ -80,7 +80,7 @@ def _checked(
         raise InputError(f"targets are class numbers of one text or more, not {y.dtype} {y.shape}")
     if p.shape != (len(y), classes):
         raise InputError(f"probabilities are {(len(y), classes)} for these targets, not {p.shape}")
-    if not (0 <= y.min() and y.max() < classes):
+    if y.min() < 0 or y.max() >= classes:
         raise InputError(f"targets go from 0 to {classes - 1}, these from {y.min()} to {y.max()}")
     if not ((p >= 0) & (p <= 1 + 1e-5)).all():
         raise InputError(f"probabilities go from 0 to 1, these from {p.min()} to {p.max()}")

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from carryline import cells, kernels
 from carryline.config import Config
+from carryline.errors import ConfigError
 from carryline.ragged import Plan, Ragged
 
 Array = NDArray[Any]
 PAD = 0  # the id of <pad>
+MOST_PADS = 100_000
 TOKENS_AT_ONCE = 1 << 16  # tokens a chunk when predicting: some 100 MB of states at 2 x 128 units
 
 
@@ -26,6 +28,7 @@ def outputs(classes: int) -> int:
 
 
 def pooled_width(config: Config) -> int:
+    """Width of the vector that stands for a text."""
     directions = 2 if config.bidirectional else 1
     return config.hidden[-1] * directions * (3 if config.pooling == "concat" else 1)
 
@@ -44,6 +47,7 @@ def parameter_shapes(config: Config, vocabulary: int, outputs: int) -> dict[str,
 
 
 def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many numbers the shapes hold together."""
     return sum(int(np.prod(shape)) for shape in shapes.values())
 
 
@@ -90,9 +94,11 @@ class Network:
         return out
 
     def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
+        if not 0 <= pad_to <= MOST_PADS:
+            raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
         if self.config.mask:
-            ragged = ragged.filled(pad_to, PAD).without(PAD)
-            yield from _chunks(ragged)
+            for texts in _chunks(np.maximum(ragged.lengths, pad_to)):
+                yield texts, ragged.take(texts).filled(pad_to, PAD).without(PAD)
             return
         for begin in range(0, len(ragged), self.config.batch_size):
             texts = np.arange(begin, min(begin + self.config.batch_size, len(ragged)))
@@ -102,7 +108,9 @@ class Network:
 
     def _batch_logits(self, ragged: Ragged, threads: int) -> Array:
         plan = ragged.plan
-        row = np.ascontiguousarray(ragged.values[plan.positions], dtype=np.int32)
+        row: kernels.Rows | None = np.ascontiguousarray(
+            ragged.values[plan.positions], dtype=np.int32
+        )
         projected, need_states = self._table, self.config.pooling != "last"
         for index, layer in enumerate(self._layers):
             last = index + 1 == len(self._layers)
@@ -116,7 +124,8 @@ class Network:
         x = self._pool(plan, trace, threads)
         if self._dense is not None:
             x = np.maximum(self._dense(x, threads), 0)
-        return self._head(x, threads)[plan.inverse_order]
+        logits: Array = self._head(x, threads)[plan.inverse_order]
+        return logits
 
     def _pool(self, plan: Plan, trace: kernels.Trace, threads: int) -> Array:
         last = np.concatenate(list(trace.h), axis=1)
@@ -130,13 +139,13 @@ class Network:
         return np.concatenate([last, largest, mean], axis=1)
 
 
-def _chunks(ragged: Ragged) -> Iterator[tuple[Array, Ragged]]:
+def _chunks(lengths: Array) -> Iterator[Array]:
     """Texts of similar length, so many at once that they hold about `TOKENS_AT_ONCE` tokens."""
-    order = np.argsort(ragged.lengths, kind="stable")
-    before = np.cumsum(ragged.lengths[order]) // TOKENS_AT_ONCE
-    for texts in np.split(order, np.flatnonzero(np.diff(before)) + 1):
-        if len(texts):
-            yield texts, ragged.take(texts)
+    order = np.argsort(lengths, kind="stable")
+    before = np.cumsum(lengths[order]) // TOKENS_AT_ONCE
+    yield from (
+        texts for texts in np.split(order, np.flatnonzero(np.diff(before)) + 1) if len(texts)
+    )
 
 
 def probabilities(logits: Array) -> Array:
@@ -146,4 +155,5 @@ def probabilities(logits: Array) -> Array:
         second = 0.5 * np.tanh(0.5 * wide) + 0.5
         return np.concatenate([1 - second, second], axis=1).astype(np.float32)
     exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares.astype(np.float32)

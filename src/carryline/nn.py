@@ -96,7 +96,9 @@ class Recurrent(torch.nn.Module):
         self.input_size, self.hidden_sizes, self.dropout = input_size, sizes, dropout
         self.directions = 2 if bidirectional else 1
         self.threads = threads
-        for name, shape in cells.layer_shapes(self.cell, input_size, sizes, self.directions).items():
+        for name, shape in cells.layer_shapes(
+            self.cell, input_size, sizes, self.directions
+        ).items():
             self.register_parameter(name, torch.nn.Parameter(torch.empty(shape, dtype=dtype)))
         self.reset_parameters()
 
@@ -142,7 +144,7 @@ class Recurrent(torch.nn.Module):
         for layer in range(len(self.hidden_sizes)):
             if layer and self.dropout:
                 x = torch.nn.functional.dropout(x, self.dropout, self.training)
-            x, h_n, c_n = _LayerFunction.apply(
+            x, h_n, c_n = _LayerFunction.apply(  # type: ignore[no-untyped-call]
                 self.cell, plan, row, threads, x, h[layer], c[layer], *self._weights(layer)
             )
             final_h.append(h_n)
@@ -180,7 +182,8 @@ class Recurrent(torch.nn.Module):
             return self.first_states(plan, like), self.first_states(plan, like)
         h, c = state if isinstance(state, tuple) else (state, torch.zeros_like(state))
         order = torch.from_numpy(plan.order)
-        return h[:, order].split(self.directions), c[:, order].split(self.directions)
+        split = (torch.split(part[:, order], self.directions) for part in (h, c))
+        return next(split), next(split)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_sizes}, directions={self.directions}"

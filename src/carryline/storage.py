@@ -19,9 +19,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,13 @@ from safetensors.numpy import save as save_tensors
 from carryline import network
 from carryline.config import Config
 from carryline.errors import ConfigError, ModelError, OutputError
+from carryline.history import KEYS
 
 FORMAT = 1
+CHECKPOINT_FILES = ("checkpoint.safetensors", "tokenizer.json")
 HASHED = ("tokenizer.json", "model.safetensors")
-LARGEST_JSON = 64 << 20  # bytes; a vocabulary of a million entries takes some 60 MB
+FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
+LARGEST_JSON = 256 << 20  # bytes; a vocabulary of a million entries takes some 50 MB
 Label = str | int | float | bool
 
 
@@ -52,6 +56,7 @@ class Stored:
 
 
 def holds_model(path: str | Path) -> bool:
+    """Whether the folder holds a model, whole as all models are."""
     return (Path(path) / "config.json").exists()
 
 
@@ -79,8 +84,8 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -105,7 +110,7 @@ def save(
     try:
         _write(folder, stored)
         extras(folder)
-        os.chmod(folder, 0o755)
+        folder.chmod(0o755)
         _move(folder, path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -138,11 +143,15 @@ def _json(value: Any) -> bytes:
 def _move(folder: Path, path: Path) -> None:
     """Bring the finished folder to its place; an older model gives way only at the last moment."""
     if not holds_model(path):
-        os.replace(folder, path)
+        folder.replace(path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    os.replace(path, old)
-    os.replace(folder, path)
+    path.replace(old)
+    try:
+        folder.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -174,7 +183,9 @@ def _check_head(
 ) -> tuple[Config, list[Label], Mapping[str, str]]:
     file = path / "config.json"
     if head.get("format") != FORMAT:
-        raise ModelError(f"{file}: this Carryline reads format {FORMAT}, not {head.get('format')!r}")
+        raise ModelError(
+            f"{file}: this Carryline reads format {FORMAT}, not {head.get('format')!r}"
+        )
     settings, classes, hashes = head.get("config"), head.get("classes"), head.get("sha256")
     if not isinstance(settings, dict):
         raise ModelError(f"{file}: 'config' must be an object")
@@ -182,12 +193,17 @@ def _check_head(
         config = Config.from_dict(settings)
     except ConfigError as error:
         raise ModelError(f"{file}: {error}") from None
-    plain = isinstance(classes, list) and all(isinstance(c, str | int | float) for c in classes)
-    if not plain or len(classes) < 2 or len(set(map(str, classes))) != len(classes):
+    if not _are_classes(classes):
         raise ModelError(f"{file}: 'classes' must be a list of two or more different labels")
     if not isinstance(hashes, dict) or set(hashes) != set(HASHED):
         raise ModelError(f"{file}: 'sha256' must name {' and '.join(HASHED)}")
-    return config, classes, hashes
+    return config, cast(list[Label], classes), hashes
+
+
+def _are_classes(value: Any) -> bool:
+    if not isinstance(value, list) or not all(isinstance(c, str | int | float) for c in value):
+        return False
+    return len(value) >= 2 and len({str(c) for c in value}) == len(value)
 
 
 def _read(file: Path) -> bytes:
@@ -261,18 +277,26 @@ def _read_history(file: Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except (ValueError, RecursionError):
             raise ModelError(f"{file}: line {len(rows) + 1} is not JSON") from None
-        if not isinstance(rows[-1], dict):
-            raise ModelError(f"{file}: line {len(rows)} must be an object")
+        if not isinstance(rows[-1], dict) or not rows[-1].keys() >= KEYS:
+            raise ModelError(f"{file}: line {len(rows)} must be an object with {sorted(KEYS)}")
+    if not rows:
+        raise ModelError(f"{file} must have a line an epoch, it has none")
     return rows
 
 
 def _read_metrics(file: Path) -> dict[str, Any] | None:
     value = _read_json(file, object)
-    if value is not None and not isinstance(value, dict):
-        raise ModelError(f"{file} must hold an object or null")
+    if value is not None and not (isinstance(value, dict) and value.keys() >= FIGURES):
+        raise ModelError(f"{file} must hold null or an object with {sorted(FIGURES)}")
     return value
 
 
 def discard(checkpoint: str | Path) -> None:
-    """Delete a checkpoint folder that is not needed any more."""
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    """Delete a checkpoint folder that is not needed any more; what is not Carryline's stays."""
+    checkpoint = Path(checkpoint)
+    for name in CHECKPOINT_FILES:
+        (checkpoint / name).unlink(missing_ok=True)
+    for left in checkpoint.glob(".*.safetensors.*"):  # of a write that was killed
+        left.unlink(missing_ok=True)
+    with suppress(OSError):
+        checkpoint.rmdir()

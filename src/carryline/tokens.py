@@ -180,10 +180,14 @@ def _encodable(text: str) -> str:
 
 
 def _document(merges: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """A whole `tokenizer.json`. The merges determine it: entry after entry, they are the ids."""
+    """A whole `tokenizer.json`. The merges determine it: each makes the next entry.
+
+    No two learned merges make the same piece: between two ends that no merge has crossed, a string
+    is joined in the same way wherever it stands.
+    """
     vocabulary = {piece: i for i, piece in enumerate([PAD_PIECE, *_BYTES])}
     for left, right in merges:
-        vocabulary.setdefault(left + right, len(vocabulary))
+        vocabulary[left + right] = len(vocabulary)
     byte_level = {"type": "ByteLevel", "add_prefix_space": False}
     byte_level |= {"trim_offsets": True, "use_regex": True}
     return {
@@ -218,21 +222,20 @@ def _merges(found: Any) -> list[tuple[str, str]]:
         raise ModelError("tokenizer.json is not a byte-level BPE: it has no list model.merges")
     if len(merges) > LARGEST:
         raise ModelError(f"tokenizer.json has at most {LARGEST} merges, it has {len(merges)}")
-    pieces, pairs = set(_BYTES), set[tuple[str, str]]()
-    for merge in merges:
+    pieces = set(_BYTES)
+    for number, merge in enumerate(merges):
         if not (isinstance(merge, list) and len(merge) == 2 and _known(merge, pieces)):
             raise ModelError(
                 "tokenizer.json: a merge is a pair of earlier pieces, "
-                f"number {len(pairs)} is {reprlib.repr(merge)}"
+                f"number {number} is {reprlib.repr(merge)}"
             )
-        piece, pair = merge[0] + merge[1], (merge[0], merge[1])
-        if pair in pairs or piece == PAD_PIECE or len(piece) > LONGEST_PIECE:
+        piece = merge[0] + merge[1]
+        if piece in pieces or piece == PAD_PIECE or len(piece) > LONGEST_PIECE:
             raise ModelError(
-                f"tokenizer.json: merges differ from each other, make at most {LONGEST_PIECE} "
-                f"bytes and not {PAD_PIECE}, number {len(pairs)} is {reprlib.repr(merge)}"
+                f"tokenizer.json: a merge makes a new piece of at most {LONGEST_PIECE} bytes "
+                f"and not {PAD_PIECE}, number {number} is {reprlib.repr(merge)}"
             )
         pieces.add(piece)
-        pairs.add(pair)
     return [(left, right) for left, right in merges]
 
 

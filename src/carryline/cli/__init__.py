@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
@@ -27,22 +29,32 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _failures():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        _print_everything()
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise  # click ends these itself, bad usage with 2
-        except KeyboardInterrupt:
-            click.echo("carryline: stopped", err=True)
-            sys.exit(130)
-        except Exception as error:
-            if not isinstance(error, BrokenPipeError):  # that reader has all it wanted
-                click.echo(f"carryline: error: {_explain(error)}", err=True)
-            _drop_output()
-            sys.exit(2 if isinstance(error, InputError) else 1)
+        with _failures():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Ends the process when something fails; what click raises it ends itself, bad usage with 2."""
+    if isinstance(sys.stdout, TextIOWrapper):  # escapes for what its encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        click.echo("carryline: stopped", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, BrokenPipeError):  # that reader has all it wanted
+            click.echo(f"carryline: error: {_explain(error)}", err=True)
+        _drop_output()
+        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 def _explain(error: Exception) -> str:
@@ -60,16 +72,10 @@ def _explain(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error} ({DEBUG}=1 shows where it happened)"
 
 
-def _print_everything() -> None:
-    """A terminal or a pipe that cannot take a character gets its escape instead of an error."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def _drop_output() -> None:
     """What standard output did not take is lost; the interpreter must not try again at its end."""
     try:
-        sys.stdout.flush()
+        click.echo(nl=False)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -80,8 +86,8 @@ def main() -> None:
     """Train, evaluate and use recurrent text classifiers on a CPU.
 
     \b
-    carryline train reviews.csv --out model
-    carryline predict model "A film to remember."
+      carryline train reviews.csv --out model
+      carryline predict model "A film to remember."
 
     Data is a file (.csv, .tsv, .jsonl, .parquet, .txt of fastText lines), a folder with one folder
     of .txt files for each class, or - for standard input. A MODEL is the folder that train writes.

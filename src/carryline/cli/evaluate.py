@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from carryline.cli import options
@@ -31,8 +29,8 @@ def command(
     the confusion matrix and the speed.
 
     \b
-    carryline evaluate model test.csv
-    carryline evaluate model test.parquet --text review --label stars --json
+      carryline evaluate model test.csv
+      carryline evaluate model test.parquet --text review --label stars --json
     """
     from carryline.classifier import load
     from carryline.metrics import table
@@ -43,10 +41,5 @@ def command(
         echo_json({**metrics, "parameters": classifier.parameters})
     else:
         click.echo(table(metrics))
-        click.echo(speed(metrics))
-
-
-def speed(metrics: dict[str, Any]) -> str:
-    """The texts and tokens a second of an evaluation."""
-    texts_per_second = metrics["texts"] / max(metrics["seconds"], 1e-9)
-    return f"{texts_per_second:,.0f} texts/s, {metrics['tokens_per_second']:,.0f} tokens/s"
+        texts, tokens = metrics["texts"] / metrics["seconds"], metrics["tokens_per_second"]
+        click.echo(f"\n{texts:,.0f} texts/s, {tokens:,.0f} tokens/s")

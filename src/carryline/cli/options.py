@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,31 +16,36 @@ if TYPE_CHECKING:
 SETTINGS = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
 
 
-class Setting(click.ParamType):
-    """`key=value`, as a pair."""
-
-    name = "setting"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        key, equals, text = str(value).partition("=")
-        key = key.strip()
+def _parsed(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    """`key=value`, given several times, as a dictionary; no key may be there twice."""
+    chosen: dict[str, str] = {}
+    for one in given:
+        key, equals, value = (part.strip() for part in one.partition("="))
         if not equals:
-            self.fail(f"it must be key=value, it is {value!r}", param, ctx)
-        if key == "preset":
-            self.fail("--preset chooses the preset", param, ctx)
-        if key not in SETTINGS:
-            self.fail(f"unknown setting {key!r}; the settings are {', '.join(SETTINGS)}", param, ctx)
-        return key, text.strip()
+            problem = f"it must be KEY=VALUE, it is {one!r}"
+        elif key == "preset":
+            problem = "the preset is chosen by --preset"
+        elif key not in SETTINGS:
+            problem = f"unknown setting {key!r}; the settings are {', '.join(SETTINGS)}"
+        elif key in chosen:
+            problem = f"{key} is given twice, as {chosen[key]} and {value}"
+        else:
+            chosen[key] = value
+            continue
+        raise click.BadParameter(problem, context, option)
+    return chosen
 
 
 model = click.argument("model", type=click.Path())
-preset = click.option("--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with.")
+preset = click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with (train: base)."
+)
 settings = click.option(
     "--set",
     "settings",
-    type=Setting(),
+    callback=_parsed,
     multiple=True,
     metavar="KEY=VALUE",
     help="Change a setting, such as cell=gru or hidden=[64,32]; may be given several times.",
@@ -56,27 +61,22 @@ threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Threads to compute with (default: all cores). Answers do not depend on it.",
+    help="Threads to compute with (default: all cores).",
 )
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON, an object a line, for programs."
 )
 
 
-def overrides(settings: Sequence[tuple[str, str]], **shorthands: int | None) -> dict[str, Any]:
-    """The settings of `--set` and of the options that are short for one, none of them twice."""
-    given = [*settings, *((key, value) for key, value in shorthands.items() if value is not None)]
-    chosen: dict[str, Any] = {}
-    for key, value in given:
-        if key in chosen:
-            raise click.UsageError(f"the setting {key} is given twice: {chosen[key]} and {value}")
-        chosen[key] = value
-    return chosen
+def overrides(settings: Mapping[str, str], **shorthands: int | None) -> dict[str, Any]:
+    """The settings of `--set` and those of the options that are short for one."""
+    short = {key: value for key, value in shorthands.items() if value is not None}
+    for key in short.keys() & settings.keys():
+        raise click.UsageError(f"give either --{key} or --set {key}={settings[key]}, not both")
+    return {**settings, **short}
 
 
-def labelled(
-    source: str, text: Sequence[str], label: str | None
-) -> tuple[list[str], list[Label]]:
+def labelled(source: str, text: Sequence[str], label: str | None) -> tuple[list[str], list[Label]]:
     """The texts and labels in `source`."""
     from carryline.data import read
 

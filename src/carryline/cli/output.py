@@ -1,4 +1,4 @@
-"""How results are written for people and for programs."""
+"""How results are written for programs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
-def name(label: Any) -> str:
+def key(label: Any) -> str:
     """A label as JSON writes it in a key: `pos`, `3`, `true`."""
     return label if isinstance(label, str) else json.dumps(label)

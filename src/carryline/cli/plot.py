@@ -13,7 +13,7 @@ from carryline.cli import options
 @options.model
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Folder for the pictures (default: plots in MODEL).",
 )
@@ -21,8 +21,8 @@ def command(model: str, output: Path | None) -> None:
     """Draw the training curves and the confusion matrix of MODEL, and print the files' names.
 
     \b
-    carryline plot model
-    carryline plot model --output pictures
+      carryline plot model
+      carryline plot model --output pictures
     """
     from carryline import report
     from carryline.classifier import load

@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from carryline.cli import options
-from carryline.cli.output import echo_json, name
+from carryline.cli.output import echo_json, key
 from carryline.errors import OutputError
+
+if TYPE_CHECKING:
+    from carryline.classifier import TextClassifier
+    from carryline.data import Label
 
 START = 60  # characters of a text that a person sees
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -25,12 +28,17 @@ SUFFIXES = (*DELIMITERS, ".jsonl")
 @click.command("predict", short_help="Classify texts.")
 @options.model
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--input", "source", metavar="FILE", help="Read the texts from here; - is standard input.")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    help="Take the texts from a data file or folder; - is standard input.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the answers here (.csv, .tsv or .jsonl), whole or not at all.",
+    help="Write the answers to a .csv, .tsv or .jsonl file, whole or not at all.",
 )
 @options.text
 @click.option(
@@ -38,7 +46,8 @@ SUFFIXES = (*DELIMITERS, ".jsonl")
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Fill shorter texts up to N tokens with <pad>; only a model with mask=false minds.",
+    help="Fill shorter texts up to N tokens with <pad>; it changes nothing unless the model was "
+    "trained with mask=false.",
 )
 @options.threads
 @options.as_json
@@ -54,20 +63,106 @@ def command(
 ) -> None:
     """Classify each TEXT, or the texts in --input, with MODEL.
 
-    Shows the label, its probability and that of every class. A .txt input holds one text a line.
-    Without TEXT and --input, texts are read from a pipe.
+    Shows the label, its probability and the probability of every class. Without TEXT and --input
+    the texts come from standard input, one a line (or JSON lines).
 
     \b
-    carryline predict model "The film was a delight." "Two hours I will not get back."
-    carryline predict model --input reviews.csv --text review --output answers.csv
-    cat lines.txt | carryline predict model --json
+      carryline predict model "The film was a delight." "Two hours wasted."
+      carryline predict model --input reviews.csv --text review --output answers.csv
+      cat lines.txt | carryline predict model --json
     """
+    _check_usage(texts, source, text)
     if output is not None:
         _check_output(output)
-    chosen = _texts(texts, source, text)
     from carryline.classifier import load
+    from carryline.data import read
 
     classifier = load(model)
-    if not texts:
-        chosen = _read(source or "-", text)
-    ...
+    chosen = list(texts) or read(source or "-", text=text, labelled=False).texts
+    answers = _answers(classifier, chosen, pad_to, threads)
+    if output is not None:
+        _write(output, answers)
+        click.echo(f"wrote {len(answers):,} answers to {output}", err=True)
+    for answer in answers if as_json else ():
+        echo_json(_record(answer))
+    if output is None and not as_json:
+        _show(answers)
+
+
+def _check_usage(texts: Sequence[str], source: str | None, columns: Sequence[str]) -> None:
+    if texts and source is not None:
+        raise click.UsageError("give either TEXT or --input, not both")
+    if texts and columns:
+        raise click.UsageError("--text names columns of --input, not of TEXT")
+    if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
+        raise click.UsageError("nothing to classify: give TEXT, --input or a pipe")
+
+
+def _check_output(path: Path) -> None:
+    """Raises `OutputError` for what would fail only after all the work."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"--output must end in .csv, .tsv or .jsonl; {path} does not")
+    if path.is_dir():
+        raise OutputError(f"--output must be a file; {path} is a folder")
+    if not path.parent.is_dir():
+        raise OutputError(f"--output must be in a folder that exists; {path.parent} does not")
+
+
+class Answer:
+    """A text, its most probable label and the probability of every class."""
+
+    def __init__(self, text: str, classes: Sequence[Label], probabilities: Sequence[float]) -> None:
+        best = max(range(len(classes)), key=probabilities.__getitem__)  # the first of equals
+        self.text, self.label, self.probability = text, classes[best], probabilities[best]
+        self.probabilities = list(zip(classes, probabilities, strict=True))
+
+
+def _answers(
+    classifier: TextClassifier, texts: Sequence[str], pad_to: int, threads: int | None
+) -> list[Answer]:
+    rows = classifier.predict_proba(texts, pad_to=pad_to, threads=threads).tolist()
+    return [Answer(text, classifier.classes, row) for text, row in zip(texts, rows, strict=True)]
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    probabilities = {key(label): p for label, p in answer.probabilities}
+    return {"text": answer.text, "label": answer.label, "probabilities": probabilities}
+
+
+def _show(answers: Sequence[Answer]) -> None:
+    """A line a text: label, its probability, all probabilities, start of the text."""
+    from carryline.metrics import name
+    from carryline.tokens import visible
+
+    width = max(len(name(label)) for label, _ in answers[0].probabilities)
+    for answer in answers:
+        each = "  ".join(f"{name(label)} {p:.4f}" for label, p in answer.probabilities)
+        start = visible(answer.text[: START + 1])
+        start = start if len(start) <= START else start[: START - 3] + "..."
+        label = name(answer.label)
+        click.echo(f"{label:<{width}}  {answer.probability:.4f}  ({each})  {start}")
+
+
+def _write(path: Path, answers: Sequence[Answer]) -> None:
+    from carryline.storage import write_whole
+
+    delimiter = DELIMITERS.get(path.suffix.lower())
+    if delimiter is None:
+        content = "".join(json.dumps(_record(answer)) + "\n" for answer in answers)
+    else:
+        content = _delimited(answers, delimiter)
+    write_whole(path, content.encode(errors="backslashreplace"))  # lone surrogates
+
+
+def _delimited(answers: Sequence[Answer], delimiter: str) -> str:
+    """CSV that `carryline.data.read` reads again, whatever stands in the texts."""
+    buffer = io.StringIO(newline="")
+    # Quoting every string: a lone carriage return is not quoted otherwise.
+    writer = csv.writer(
+        buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+    )
+    classes = [key(label) for label, _ in answers[0].probabilities]
+    writer.writerow(["text", "label", *(f"probability_{name}" for name in classes)])
+    for answer in answers:
+        writer.writerow([answer.text, key(answer.label), *(p for _, p in answer.probabilities)])
+    return buffer.getvalue()

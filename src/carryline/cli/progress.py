@@ -35,7 +35,7 @@ def _bar() -> rich.progress.Progress | None:
         return None
     return progress.Progress(
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
+        progress.BarColumn(bar_width=None),
         progress.TaskProgressColumn(),
         progress.TextColumn("loss {task.fields[loss]:.4f}"),
         progress.TextColumn("{task.fields[speed]}"),
@@ -43,6 +43,7 @@ def _bar() -> rich.progress.Progress | None:
         progress.TextColumn("left"),
         console=Console(stderr=True),
         transient=True,
+        expand=True,
     )
 
 

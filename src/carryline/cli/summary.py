@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from carryline.cli import options
@@ -13,19 +15,39 @@ from carryline.cli.output import echo_json
 @options.preset
 @options.settings
 @options.as_json
-def command(
-    model: str | None, preset: str | None, settings: tuple[tuple[str, str], ...], as_json: bool
-) -> None:
+def command(model: str | None, preset: str | None, settings: dict[str, str], as_json: bool) -> None:
     """Show the layers, shapes and parameters of MODEL, or of a preset for two classes.
 
     \b
-    carryline summary model
-    carryline summary --preset base --set hidden=[64,32]
+      carryline summary model
+      carryline summary --preset lecture --set hidden=[64,32]
     """
-    from carryline import classifier
-
     if (model is None) == (preset is None):
-        raise click.UsageError("give either a MODEL or --preset")
+        raise click.UsageError("give either MODEL or --preset")
     if model is not None and settings:
-        raise click.UsageError("--set goes with --preset; the settings of a MODEL are fixed")
-    ...
+        raise click.UsageError("--set goes with --preset; the settings of MODEL are fixed")
+    table, facts = _model(model) if model is not None else _preset(str(preset), settings)
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(table)
+
+
+def _model(path: str) -> tuple[str, dict[str, Any]]:
+    """The layer table of a saved model, and its facts for programs."""
+    from carryline.classifier import load
+
+    classifier = load(path)
+    facts = {"parameters": classifier.parameters, "classes": classifier.classes}
+    return classifier.summary(), {**facts, "config": classifier.config.to_dict()}
+
+
+def _preset(name: str, changes: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    """The same of a model that could be trained, with a full vocabulary and two classes."""
+    from carryline import classifier, config, network
+
+    chosen = config.preset(name, **changes)
+    outputs = network.outputs(classes=2)
+    shapes = network.parameter_shapes(chosen, chosen.vocabulary, outputs)
+    facts = {"parameters": network.count_parameters(shapes), "config": chosen.to_dict()}
+    return classifier.summary(chosen, outputs), facts

@@ -16,7 +16,7 @@ def command(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     """Show the pieces that MODEL cuts each TEXT into, each beside its number.
 
     \b
-    carryline tokenize model "TensorFlow is cool."
+      carryline tokenize model "TensorFlow is cool."
     """
     from carryline.classifier import load
 

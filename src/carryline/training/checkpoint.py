@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from carryline.errors import ModelError
-from carryline.storage import write_whole
+from carryline.storage import CHECKPOINT_FILES, write_whole
 
-NAME = "checkpoint.safetensors"
+NAME = CHECKPOINT_FILES[0]
 
 
 @dataclass
@@ -32,6 +31,7 @@ class Checkpoint:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Put the checkpoint in `folder`, in place of the one before."""
     folder.mkdir(parents=True, exist_ok=True)
     notes = {"notes": json.dumps(checkpoint.notes)}
     write_whole(folder / NAME, save(checkpoint.tensors, notes))

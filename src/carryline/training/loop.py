@@ -20,6 +20,7 @@ from torch import Tensor
 from carryline import network
 from carryline.config import Config
 from carryline.errors import ConfigError, TrainingError
+from carryline.history import best_epoch
 from carryline.progress import Progress
 from carryline.ragged import Ragged
 from carryline.training import checkpoint
@@ -48,13 +49,12 @@ class Run:
     folder: Path | None = None  # where checkpoints are written
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    best_epoch: int = 0
     interrupted: bool = False
 
     @property
     def finished(self) -> bool:
         patience = self.config.patience
-        waited = len(self.history) - self.best_epoch
+        waited = len(self.history) - best_epoch(self.history) if self.history else 0
         return len(self.history) >= self.config.epochs or 0 < patience <= waited
 
 
@@ -64,7 +64,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
     Raises `TrainingError` on a loss that is not finite, `ConfigError` when the checkpoint is of
     another configuration or other data.
     """
-    with _threads(run.threads), torch.random.fork_rng(devices=[]):
+    with _one_torch_thread(), torch.random.fork_rng(devices=[]):
         _seed(run.config, 0)
         trainer = _Trainer(run, data, valid)
         if resume and run.folder:
@@ -143,7 +143,7 @@ class _Trainer:
         logits = self.model(batch)
         loss = _loss(logits, ranked, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         if config.clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         for group in self.optimizer.param_groups:
@@ -155,12 +155,18 @@ class _Trainer:
     def finish(self, row: dict[str, Any]) -> None:
         """Evaluate as the saved model will, note the epoch, keep the best weights."""
         run, arrays = self.run, self.model.arrays()
+        odd = [name for name, value in arrays.items() if not np.isfinite(value).all()]
+        if odd:
+            raise TrainingError(
+                f"all weights must be finite numbers, {odd[0]} has others after epoch "
+                f"{row['epoch']}; try a lower learning_rate (now {run.config.learning_rate}) or "
+                "clip=1"
+            )
         if self.valid is not None:
             row["valid_loss"], row["valid_accuracy"] = self.evaluate(arrays, self.valid)
         run.history.append(row)
-        losses = [r["valid_loss"] for r in run.history]
-        if self.valid is None or row["valid_loss"] <= min(losses):
-            run.best, run.best_epoch = arrays, row["epoch"]
+        if best_epoch(run.history) == row["epoch"]:
+            run.best = arrays
         if run.folder:
             checkpoint.write(run.folder, self.state())
         run.progress.epoch(row)
@@ -183,7 +189,6 @@ class _Trainer:
         notes = {
             "fingerprint": self.fingerprint,
             "history": self.run.history,
-            "best_epoch": self.run.best_epoch,
         }
         return Checkpoint(tensors, notes)
 
@@ -197,7 +202,6 @@ class _Trainer:
                     f"{name}; give the same, or delete that folder to start afresh"
                 )
         self.run.history = state.notes["history"]
-        self.run.best_epoch = state.notes["best_epoch"]
         self.run.best = {n: t.numpy() for n, t in state.part("best").items()}
         self.model.load_state_dict(state.part("weights"))
         for name, parameter in self.model.named_parameters():
@@ -255,9 +259,12 @@ def _seed(config: Config, epoch: int) -> None:
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
+def _one_torch_thread() -> Iterator[None]:
+    """What is left to torch is small, and its threads wait by spinning: on a busy machine that
+    made an epoch thirty times slower. With one, the bits do not depend on the number of threads.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

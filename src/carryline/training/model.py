@@ -81,7 +81,9 @@ class Model(torch.nn.Module):
         last = torch.cat(list(h), dim=1)
         if self.config.pooling == "last":
             return last
-        largest, mean = _PoolFunction.apply(plan, self.threads, states)
+        largest, mean = _PoolFunction.apply(  # type: ignore[no-untyped-call]
+            plan, self.threads, states
+        )
         choices: dict[str, Tensor] = {"max": largest, "mean": mean}
         if self.config.pooling in choices:
             return choices[self.config.pooling]
@@ -95,9 +97,7 @@ class Model(torch.nn.Module):
         return {name: value.detach().numpy().copy() for name, value in self.named_parameters()}
 
 
-def distinct(
-    ids: NDArray[Any], vocabulary: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def distinct(ids: NDArray[Any], vocabulary: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The different ids, rising, and for each of `ids` its place among them.
 
     As np.unique, without its sort: 0.1 ms instead of 1.4 ms for the 21,000 tokens of 64 reviews.

@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` shows what Carryline does, `make test` is everything CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := $(shell find src csrc -name '*.py' -o -name '*.h' -o -name '*.cc') \
+           CMakeLists.txt pyproject.toml README.md constraints.txt
+
+.PHONY: help demo test lint types pytest wheel bench clean
+
+help:
+	@echo "make demo    install, train on real reviews, evaluate, classify your own sentences"
+	@echo "make test    everything CI runs: lint, types, tests"
+	@echo "make bench   benchmarks beside their peers"
+	@echo "make wheel   dist/carryline-*.whl"
+	@echo "make clean   delete all that was made"
+
+demo: .venv/installed
+	$(BIN)/python examples/demo.py $(DEMO)
+
+test: lint types pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+pytest: .venv/installed
+	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest $(PYTEST)
+
+wheel: .venv/wheel
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/training.py
+
+.venv/installed: .venv/wheel
+	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[train,dev]"
+	$(PIP) install -q --force-reinstall --no-deps "$$(ls dist/carryline-*.whl)"
+	@touch $@
+
+# Built with the locked tools in the environment itself, so that a build is the same everywhere.
+.venv/wheel: .venv/tools $(SOURCES)
+	@rm -f dist/carryline-*.whl
+	$(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist .
+	@touch $@
+
+.venv/tools: constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q -c constraints.txt scikit-build-core nanobind cmake ninja
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

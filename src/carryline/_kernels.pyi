@@ -1,0 +1,80 @@
+"""Types of the compiled module (csrc/binding.cc); kernels.py is its only user.
+
+Arrays are float32 or all float64; index and where are int32, starts and lengths int64.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+
+def instruction_sets() -> list[str]: ...
+def instruction_set() -> str: ...
+def use_instruction_set(name: str) -> None: ...
+def peak(count: int, threads: int) -> int: ...
+def gates_size(gates: int, inner: int, hidden: int, twofold: bool) -> int: ...
+def panels_size(inner: int, columns: int, twofold: bool) -> int: ...
+def pack_gates(weight: _Array, hidden: int, packed: _Array) -> None: ...
+def pack_panels(matrix: _Array, transposed: bool, packed: _Array) -> None: ...
+def matmul(
+    x: _Array,
+    panels: _Array,
+    bias: _Array | None,
+    out: _Array,
+    accumulate: bool,
+    threads: int,
+) -> None: ...
+def outer(
+    left: _Array, left_row: _Array | None, right: _Array, out: _Array, threads: int
+) -> None: ...
+def sum_rows(values: _Array, index: _Array, out: _Array, threads: int) -> None: ...
+def pool(
+    starts: _Array,
+    lengths: _Array,
+    states: _Array,
+    largest: _Array,
+    where: _Array | None,
+    mean: _Array,
+    threads: int,
+) -> None: ...
+def pool_backward(
+    starts: _Array,
+    lengths: _Array,
+    d_largest: _Array,
+    where: _Array,
+    d_mean: _Array,
+    d_states: _Array,
+    threads: int,
+) -> None: ...
+def recurrence_forward(
+    cell: int,
+    starts: _Array,
+    projected: _Array,
+    row: _Array | None,
+    weight_hh: _Array,
+    weight_ch: _Array | None,
+    bias_candidate: _Array | None,
+    h: _Array,
+    c: _Array,
+    states: _Array | None,
+    saved: _Array | None,
+    only_reverse: bool,
+    threads: int,
+) -> None: ...
+def recurrence_backward(
+    cell: int,
+    starts: _Array,
+    d_states: _Array | None,
+    states: _Array,
+    saved: _Array,
+    h_first: _Array,
+    c_first: _Array,
+    weight_hh: _Array,
+    weight_ch: _Array | None,
+    d_h: _Array,
+    d_c: _Array,
+    d_gates: _Array,
+    only_reverse: bool,
+    threads: int,
+) -> None: ...

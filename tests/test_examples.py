@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+Settings = list[dict[str, Any]]
+
+
+def run(name: str, *arguments: str) -> list[str]:
+    """The lines that an example prints; it must end well and warn of nothing."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("example") / "gradient.png"
+
+
+@pytest.fixture(scope="module")
+def lines(picture: Path) -> list[str]:
+    sizes = ["--length", "120", "--hidden", "16", "--texts", "2", "--seeds", "2"]
+    return run("vanishing_gradient.py", "--output", str(picture), *sizes)
+
+
+@pytest.fixture(scope="module")
+def settings(lines: list[str]) -> Settings:
+    return list(json.loads(lines[-1])["settings"].values())
+
+
+def test_vanishing_gradient_gives_picture_and_table(lines: list[str], picture: Path) -> None:
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n")
+    for cell in ("rnn", "gru", "lstm", "carry"):
+        assert sum(line.startswith(f"{cell:<8}") for line in lines) == 3
+
+
+def test_gradient_of_rnn_vanishes(settings: Settings) -> None:
+    initial = settings[0]
+    at_100 = {cell: r["gradient"]["100"] for cell, r in initial.items()}
+    assert at_100["rnn"] < 1e-15
+    assert at_100["rnn"] < 1e-6 * at_100["lstm"]
+    assert at_100["rnn"] < 1e-6 * at_100["carry"]
+    at_50 = initial["rnn"]["gradient"]["50"]  # decay is geometric: half the distance, half the log
+    assert math.log(at_50) == pytest.approx(math.log(at_100["rnn"]) / 2, rel=0.1)
+
+
+def test_opened_carry_keeps_the_gradient_alive(settings: Settings) -> None:
+    opened = settings[1]
+    for cell in ("lstm", "carry"):
+        assert 0.01 < opened[cell]["gradient"]["100"] < 100
+        assert opened[cell]["kept_by_track_alone"] == pytest.approx(0.953, abs=0.02)  # sigmoid(3)
+        assert opened[cell]["kept_a_step"] > opened[cell]["kept_by_track_alone"]
+
+
+def test_what_is_not_as_usually_told(settings: Settings) -> None:
+    initial, _, quiet = settings
+    assert initial["lstm"]["kept_by_track_alone"] == pytest.approx(0.731, abs=0.03)  # sigmoid(1)
+    assert initial["lstm"]["gradient"]["100"] < 1e-6
+    assert initial["gru"]["kept_a_step"] < 0.7
+    assert quiet["rnn"]["gradient"]["100"] > 1e3 * quiet["lstm"]["gradient"]["100"]
+    for setting in (initial, quiet):  # tanh's slope is all that rnn loses
+        rnn = setting["rnn"]
+        assert rnn["kept_a_step"] == pytest.approx(rnn["kept_by_track_alone"], abs=0.03)
