@@ -19,6 +19,7 @@ import pytest
 
 from carryline import TextClassifier, kernels, load, network, storage
 from carryline.config import Config
+from carryline.history import KEYS
 from carryline.storage import Stored
 from carryline.tokens import Tokenizer
 
@@ -95,8 +96,8 @@ class Maker:
         }
         names: list[Any] = [f"class {i}" for i in range(classes)]
         self.made += 1
-        path = self.folder / str(self.made)
-        storage.save(path, Stored(config, names, self.tokenizer.to_json(), weights, [], None))
+        path, row = self.folder / str(self.made), dict.fromkeys(sorted(KEYS), 1)
+        storage.save(path, Stored(config, names, self.tokenizer.to_json(), weights, [row], None))
         return load(path)
 
 
@@ -118,13 +119,15 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 def python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script in a process of its own: python(script, *arguments, VARIABLE=value)."""
 
+    path = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
+
     def run(script: str, *arguments: object, **variables: str) -> Any:
         return subprocess.run(
             [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUTF8": "1", **variables},
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1", **variables},
             check=False,
         )
 

@@ -121,7 +121,9 @@ def test_reference_and_kernels_agree(
     instruction_set: str, cell: Cell, directions: int, dtype: Dtype
 ) -> None:
     for hidden, inputs in [(64, 16), (5, 3), (33, 7), (128, 1)]:
-        assert_agree(Case(cell, [7, 0, 3, 7, 1, 12, 2, 2, 9], inputs, hidden, directions, dtype), dtype)
+        assert_agree(
+            Case(cell, [7, 0, 3, 7, 1, 12, 2, 2, 9], inputs, hidden, directions, dtype), dtype
+        )
 
 
 @settings(max_examples=60, deadline=None)

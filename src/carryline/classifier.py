@@ -182,7 +182,8 @@ class TextClassifier:
 
     def summary(self) -> str:
         """The layers with their shapes and parameter counts, as a table."""
-        return summary(self.config, network.outputs(len(self.classes)), self.tokenizer.size)
+        outputs = network.outputs(len(self.classes))
+        return network.summary(self.config, outputs, self.tokenizer.size)
 
     def _ragged(self, texts: Sequence[str]) -> Ragged:
         return Ragged.from_lists(self.tokenizer.encode_batch(texts))
@@ -237,27 +238,6 @@ def load(path: str | Path) -> TextClassifier:
     classifier._tokenizer = tokenizer
     classifier._network = Network(stored.config, stored.weights)
     return classifier
-
-
-def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> str:
-    """The layers of a configuration with their shapes and parameter counts, as a table."""
-    shapes = network.parameter_shapes(config, vocabulary or config.vocabulary, outputs)
-    directions = 2 if config.bidirectional else 1
-    name = f"{'bidirectional ' if directions == 2 else ''}{config.cell}"
-    rows = [("embedding", f"[tokens, {config.embedding}]", "embedding.")]
-    for layer, size in enumerate(config.hidden):
-        rows.append((f"{name} {layer}", f"[tokens, {size * directions}]", f"_l{layer}"))
-    rows.append((f"pooling ({config.pooling})", f"[texts, {network.pooled_width(config)}]", "none"))
-    if config.dense:
-        rows.append(("dense (relu)", f"[texts, {config.dense}]", "dense."))
-    rows.append(("head", f"[texts, {outputs}]", "head."))
-    lines = [("layer", "output", "parameters")]
-    for title, shape, part in rows:
-        own = {n: s for n, s in shapes.items() if part in f"{n}_reverse".replace("_reverse", "", 1)}
-        lines.append((title, shape, f"{network.count_parameters(own):,}"))
-    lines.append(("total", "", f"{network.count_parameters(shapes):,}"))
-    widths = [max(len(line[column]) for line in lines) for column in range(3)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in lines)
 
 
 def _need_extra() -> None:

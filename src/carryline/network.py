@@ -5,6 +5,7 @@ Every stage gives a text the same bits whatever texts stand beside it and howeve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,31 @@ def parameter_shapes(config: Config, vocabulary: int, outputs: int) -> dict[str,
 def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """How many numbers the shapes hold together."""
     return sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> str:
+    """The layers with their output shapes and parameter counts, as a table.
+
+    vocabulary: entries of the tokenizer; as configured when it is not known yet.
+    """
+    shapes = parameter_shapes(config, vocabulary or config.vocabulary, outputs)
+    directions = 2 if config.bidirectional else 1
+    cell = f"bidirectional {config.cell}" if config.bidirectional else config.cell
+    rows = [("embedding", f"[tokens, {config.embedding}]", r"embedding\.")]
+    for layer, size in enumerate(config.hidden):
+        shape = f"[tokens, {size * directions}]"
+        rows.append((f"{cell} {layer}", shape, rf".*_l{layer}(_reverse)?$"))
+    rows.append((f"pooling ({config.pooling})", f"[texts, {pooled_width(config)}]", "$"))
+    if config.dense:
+        rows.append(("dense (relu)", f"[texts, {config.dense}]", r"dense\."))
+    rows.append(("head", f"[texts, {outputs}]", r"head\."))
+    lines = [("layer", "output", "parameters")]
+    for title, shape, names in rows:
+        own = {name: size for name, size in shapes.items() if re.match(names, name)}
+        lines.append((title, shape, f"{count_parameters(own):,}"))
+    lines.append(("total", "", f"{count_parameters(shapes):,}"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in lines)
 
 
 class Network:

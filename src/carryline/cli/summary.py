@@ -44,10 +44,10 @@ def _model(path: str) -> tuple[str, dict[str, Any]]:
 
 def _preset(name: str, changes: dict[str, str]) -> tuple[str, dict[str, Any]]:
     """The same of a model that could be trained, with a full vocabulary and two classes."""
-    from carryline import classifier, config, network
+    from carryline import config, network
 
     chosen = config.preset(name, **changes)
     outputs = network.outputs(classes=2)
     shapes = network.parameter_shapes(chosen, chosen.vocabulary, outputs)
     facts = {"parameters": network.count_parameters(shapes), "config": chosen.to_dict()}
-    return classifier.summary(chosen, outputs), facts
+    return network.summary(chosen, outputs), facts

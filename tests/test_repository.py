@@ -1,0 +1,77 @@
+"""Promises around the code: what README, CHANGELOG and docs say is so."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+from pathlib import Path
+
+import carryline
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Folders that the README's tree names as a whole, and files that need no mention.
+WHOLE = ("csrc", "tests", "benchmarks", "docs", "examples", "src/carryline/cli", ".ci")
+SILENT = {".gitignore", "src/carryline/py.typed", "src/carryline/_kernels.pyi"}
+
+
+def tracked() -> set[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+
+
+def tree_of_readme() -> set[str]:
+    """Paths of the tree in the README: two spaces a level, folders end in a slash."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"## The tree\n+```text\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    paths, above = set(), [""]
+    for line in found.group(1).splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        above[depth + 1 :] = [above[depth] + name]
+        paths.add(above[depth + 1])
+    return paths
+
+
+def test_the_tree_in_the_readme_is_the_tree_on_the_disk() -> None:
+    folded = set()
+    for name in tracked() - SILENT:
+        folder = next((f for f in WHOLE if name.startswith(f + "/")), None)
+        folded.add(f"{folder}/" if folder else name)
+    shown = {path for path in tree_of_readme() if not path.endswith("/")}
+    shown |= {path for path in tree_of_readme() if path.rstrip("/") in WHOLE}
+    assert shown == folded
+
+
+def test_public_names() -> None:
+    assert set(carryline.__all__) == {
+        "CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load",
+    }  # fmt: skip
+    for name in carryline.__all__:
+        assert getattr(carryline, name)
+
+
+def test_the_newest_version_in_the_changelog_is_this_one() -> None:
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    declared = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert declared is not None
+    assert newest.group(1) == declared.group(1) == carryline.__version__
+
+
+def test_the_command_line_reference_is_what_the_commands_say() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["reference"]()
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
