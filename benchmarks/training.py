@@ -9,8 +9,8 @@ similar length, in fp32 with the same number of threads, in turn, after two unti
 - carryline: the step of its own training loop, on the ragged batch.
 - torch padded: each batch filled up to its longest text, on oneDNN. Its results are not exact (the
   final states have read the padding), but it is the fastest way that torch has. oneDNN compiles
-  for each length, so the warm-up runs over the very batches that are timed: cold, it is many
-  times slower. The filled-up batches are made beforehand, which is not timed.
+  for each length, so the warm-up runs over the very batches that are timed. The filled-up batches
+  are made beforehand, which is not timed.
 - torch packed (--packed N, on the first N batches): a PackedSequence, torch's exact way. Slow.
 
 Only real tokens count. The ceiling is the fp32 multiply-add peak of the threads used, measured
@@ -20,6 +20,10 @@ before and after by a loop on registers alone with the instruction set in use. A
 multiplies by W once for each distinct token of a batch, so it does less and could pass that peak.
 
 Without --data, made-up texts with lengths and repetitions like those of IMDB's reviews.
+
+Run it on a machine that does nothing else. With other work on two cores torch's rate on the same
+batches fell from 95,000 to between 900 and 85,000 tokens a second, ours from 300,000 to between
+60,000 and 130,000: the ratio then says nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ from carryline.progress import Quiet
 from carryline.ragged import Ragged
 from carryline.tokens import Tokenizer
 from carryline.training.batches import epoch_batches
-from carryline.training.loop import Labelled, Run, _Trainer
+from carryline.training.loop import Labelled, Run, Trainer
 
 OURS, PADDED, PACKED = "carryline", "torch padded", "torch packed"
 
@@ -110,7 +114,7 @@ class Ours:
     def __init__(self, batches: Batches, threads: int) -> None:
         self.batches = batches
         run = Run(batches.config, 2, batches.vocabulary, threads, Quiet())
-        self.trainer = _Trainer(run, Labelled(batches.ragged[0], batches.targets[0]), None)
+        self.trainer = Trainer(run, Labelled(batches.ragged[0], batches.targets[0]), None)
 
     def __call__(self) -> None:
         rate = self.batches.config.learning_rate
@@ -194,6 +198,7 @@ def compare(batches: Batches, threads: int, rounds: int, packed: int) -> dict[st
         "threads": threads,
         "batches": len(batches.ragged),
         "tokens": batches.tokens,
+        "padded_tokens": sum(ids.numel() for ids, _, _ in batches.padded),
         "rounds": rounds,
         "onednn": on_onednn(),
         "peak_flops": peak,
@@ -213,12 +218,14 @@ def report(result: dict[str, Any]) -> str:
         rows.append([name, *speeds, f"{result['share_of_peak'][name]:.1%}", times])
     peak, flop = result["peak_flops"], result["flop_a_token"]
     rows.append(["fp32 peak", f"{peak / flop:,.0f}", "", "", "100.0%", ""])
+    padding = result["padded_tokens"] / result["tokens"]
     engine = "oneDNN" if result["onednn"] else "not oneDNN: this torch has none for LSTMs"
     return (
         f"{common.describe(result['machine'])}\n\n"
         f"Training the lecture preset: {result['threads']} threads, {result['batches']} batches of "
         f"similar length, {result['tokens']:,} tokens; medians of {result['rounds']}\n"
-        f"Peak {peak / 1e9:,.0f} GFLOP/s, {flop:,} FLOP a token; torch padded runs on {engine}\n\n"
+        f"Peak {peak / 1e9:,.0f} GFLOP/s, {flop:,} FLOP a token; torch padded runs on {engine}, "
+        f"{padding:.2f} tokens for a real one\n\n"
         f"{common.table(rows)}\n"
     )
 
@@ -227,7 +234,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = common.options(__doc__)
     parser.add_argument("--data", help="texts to train on: Parquet, CSV, … (default: made up)")
     parser.add_argument("--text", action="append", default=[], help="column of the text")
-    parser.add_argument("--texts", type=common.positive, default=6400, help="how many to make up")
+    parser.add_argument(
+        "--texts",
+        type=common.positive,
+        default=6400,
+        help="how many to make up; below 100 batches their lengths differ more within a batch",
+    )
     parser.add_argument("--batches", type=common.positive, default=24, help="of an epoch")
     parser.add_argument("--batch-size", type=common.positive, default=64)
     parser.add_argument("--packed", type=int, default=0, help="batches to run packed (default 0)")

@@ -71,7 +71,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T>& s, int64_
       if (a.states) store(a.states + at * a.stride + j, out.h, n);
       if (a.saved)
         for (int v = 0; v < C::saved; ++v)
-          store(a.saved + (at * C::saved + v) * hidden + j, out.saved[v], n);
+          store_far(a.saved + (at * C::saved + v) * hidden + j, out.saved[v], n);
     }
   }
 }
@@ -123,6 +123,7 @@ template <template <class> class Cell, class T> void forward(const ForwardArgs<T
   }
   bring_home(a, a.h);
   bring_home(a, a.c);
+  fence();
 }
 
 }  // namespace carryline::CARRYLINE_ISA

@@ -54,6 +54,20 @@ template <class T> inline void store(T* to, Vec<T> x, int64_t n) {
   if (n >= lanes<T>) return store(to, x);
   memcpy(to, &x, size_t(n) * sizeof(T));
 }
+// For what is read much later: past the caches where a vector is a whole cache line.
+template <class T> inline void store_far(T* to, Vec<T> x, int64_t n) {
+#if defined(__AVX512F__)
+  if (n >= lanes<T> && reinterpret_cast<uintptr_t>(to) % 64 == 0)
+    return _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
+#endif
+  store(to, x, n);
+}
+// After `store_far`, before other threads read.
+inline void fence() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
 template <class T> inline Vec<T> broadcast(T x) { return x - Vec<T>{}; }
 
 // a * b + c, rounded once where the instruction set can.

@@ -6,6 +6,8 @@ import os
 # tests took a hundred times as long on two threads as on one. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -104,6 +106,19 @@ class Maker:
 @pytest.fixture(scope="session")
 def make(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Maker:
     return Maker(tmp_path_factory.mktemp("made"), Tokenizer.train(corpus[0], 300))
+
+
+@pytest.fixture(scope="session")
+def rehash() -> Callable[[Path], None]:
+    """Makes the hashes of a damaged model directory right again, as an attacker would."""
+
+    def run(folder: Path) -> None:
+        head = json.loads((folder / "config.json").read_text())
+        for name in storage.HASHED:
+            head["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / "config.json").write_text(json.dumps(head))
+
+    return run
 
 
 @pytest.fixture(params=kernels.instruction_sets())

@@ -1,18 +1,22 @@
-"""The configuration: defaults of the textbook, conversion, and refusal of everything else."""
+"""The configuration: defaults, conversion, refusal of everything else; hostile config.json."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carryline import config
+from carryline import config, load
 from carryline.config import BATCHINGS, CLASS_WEIGHTS, POOLINGS, PRESETS, SCHEDULES, Config
-from carryline.errors import ConfigError
+from carryline.errors import ConfigError, ModelError
+from carryline.storage import HASHED
 
 SETTINGS = {field.name: field.default for field in dataclasses.fields(Config)}
 
@@ -192,3 +196,68 @@ def test_a_configuration_does_not_change() -> None:
         c.epochs = 3  # type: ignore[misc]
     changed = c.replace(epochs=3)
     assert (c.epochs, changed.epochs) == (10, 3)
+
+
+# --- config.json of a hostile model directory
+
+
+def put(key: str, value: Any) -> Callable[[Any], object]:
+    """Changes config.json: an entry, or with a dot before it a setting."""
+    at, name = (["config"], key[1:]) if key.startswith(".") else ([], key)
+    return lambda head: (head[at[0]] if at else head).update({name: value})
+
+
+HEADS: list[tuple[Callable[[Any], object], str]] = [
+    (lambda head: head.pop("format"), "reads format 1, not None"),
+    (put("format", 2), "reads format 1, not 2"),
+    (lambda head: head.pop("config"), "'config' must be an object"),
+    (put(".layers", 2), "unknown setting 'layers'"),
+    (lambda head: head["config"].pop("pooling"), "pooling"),
+    (put("odd", 1), "odd"),
+    (put(".hidden", "wide"), "setting hidden must be"),
+    (put(".cell", None), "setting cell must be a word"),
+    (put(".hidden", [1 << 40]), "setting out of range: hidden"),
+    (put(".hidden", [65536] * 64), "do not fit the configuration"),
+    (put(".dense", 65536), "dense.weight must be float32"),
+    (put(".learning_rate", float("nan")), "setting out of range: 0 < learning_rate"),
+    (put(".clip", float("inf")), "setting out of range: 0 <= clip"),
+    (put(".clip", 10**400), "clip"),
+    (put(".epochs", "[" * 100_000), "epochs"),
+    (lambda head: head.pop("classes"), "'classes' must be"),
+    (put("classes", ["good"]), "'classes' must be"),
+    (put("classes", ["1", 1]), "'classes' must be"),
+    (put("classes", {"a": 1, "b": 2}), "'classes' must be"),
+    (put("classes", [["a"], ["b"]]), "'classes' must be"),
+    (put("classes", ["a", float("nan")]), "'classes' must be"),
+    (put("classes", ["a", "b", "c"]), "head.weight must be float32"),
+    (lambda head: head.pop("sha256"), "'sha256' must name"),
+    (lambda head: head["sha256"].popitem(), "'sha256' must name"),
+    (lambda head: head["sha256"].update({"../x": ""}), "'sha256' must name"),
+    (lambda head: head["sha256"].update({HASHED[0]: 5}), HASHED[0]),
+]
+
+
+@pytest.fixture
+def copy(model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(("change", "rule"), HEADS, ids=[rule for _, rule in HEADS])
+def test_a_hostile_configuration(copy: Path, change: Callable[[Any], object], rule: str) -> None:
+    head = json.loads((copy / "config.json").read_text())
+    change(head)
+    (copy / "config.json").write_text(json.dumps(head))
+    with pytest.raises(ModelError, match=rule):
+        load(copy)
+
+
+@pytest.mark.parametrize("where", ["hidden", "epochs", "format", "classes", "top"])
+def test_nesting_up_to_and_beyond_what_python_bears(copy: Path, where: str) -> None:
+    head = json.loads((copy / "config.json").read_text())
+    {"hidden": head["config"], "epochs": head["config"]}.get(where, head)[where] = "HERE"
+    for depth in [*range(100, 1100, 7), 100_000]:
+        value = "[" * depth + "]" * depth
+        text = value if where == "top" else json.dumps(head).replace('"HERE"', value)
+        (copy / "config.json").write_text(text)
+        with pytest.raises(ModelError, match=r"config\.json"):
+            load(copy)

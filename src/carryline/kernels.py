@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -222,13 +223,19 @@ class Layer:
             self.cell.number, plan.starts, d_states, trace.states, trace.saved, trace.h_first,
             trace.c_first, recurrent, carry, d_h, d_c, d_gates, False, threads,
         )  # fmt: skip
+        d_layer: list[dict[str, Array]] = [{} for _ in self.directions]
+        d_inputs: list[Array] = [d_gates] * len(self.directions)
+
+        def one(direction: int) -> None:
+            d, into, share = d_gates[direction], d_layer[direction], threads // len(d_gates) or 1
+            into |= self._recurrent_gradients(plan, trace, direction, d, share)
+            d_inputs[direction] = self._input_gradients(x, row, d, into, share)
+
+        _each_on_a_thread(one, len(d_gates), threads)
         d_x = zeros(x.shape, self.dtype) if by_x else None
-        d_layer = []
-        for direction, d in enumerate(d_gates):
-            d_layer.append(self._recurrent_gradients(plan, trace, direction, d, threads))
-            d_input = self._input_gradients(x, row, d, d_layer[-1], threads)
-            if d_x is not None:
-                _kernels.matmul(d_input, panels[direction], None, d_x, True, threads)
+        if d_x is not None:
+            for d_input, panel in zip(d_inputs, panels, strict=True):
+                _kernels.matmul(d_input, panel, None, d_x, True, threads)
         return Gradients(d_x, d_layer, d_h, d_c)
 
     def _input_gradients(
@@ -282,6 +289,16 @@ class Layer:
         out = zeros((left.shape[1], right.shape[1]), self.dtype)
         _kernels.outer(left, left_row, right, out, threads)
         return out
+
+
+def _each_on_a_thread(work: Callable[[int], None], count: int, threads: int) -> None:
+    """work(0), work(1), …: side by side when there are threads for all (kernels drop the GIL)."""
+    if threads < count:
+        for number in range(count):
+            work(number)
+        return
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))
 
 
 def pool(

@@ -66,7 +66,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
     """
     with _one_torch_thread(), torch.random.fork_rng(devices=[]):
         _seed(run.config, 0)
-        trainer = _Trainer(run, data, valid)
+        trainer = Trainer(run, data, valid)
         if resume and run.folder:
             trainer.restore(checkpoint.read(run.folder))
         try:
@@ -78,7 +78,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
             run.interrupted = True
 
 
-class _Trainer:
+class Trainer:
     def __init__(self, run: Run, data: Labelled, valid: Labelled | None) -> None:
         self.run, self.data, self.valid = run, data, valid
         config = run.config
