@@ -23,8 +23,8 @@ template <class T> void pool(const PoolArgs<T>& a) {
         for (int64_t j = a.begin; j < a.end; ++j) largest[j] = state[j];
       else
         for (int64_t j = a.begin; j < a.end; ++j) {
-          // Not `state > largest`: a NaN must win, so that it is seen in the loss.
-          const bool better = !(state[j] <= largest[j]);
+          // A NaN wins and stays, so that it is seen in the loss.
+          const bool better = state[j] > largest[j] || state[j] != state[j];
           largest[j] = better ? state[j] : largest[j];
           if (where) where[j] = better ? int32_t(step) : where[j];
         }

@@ -3,7 +3,8 @@
 Tolerance: a sum of n rounded products errs by at most n times half a unit in the last place of its
 terms (Higham 2002, 3.1); the terms here are of order 1 and errors pass through at most the longest
 text's steps, each of which contracts or keeps them (|weights| are at most 1/sqrt(hidden)).
-2e-5 in single precision (unit 6e-8) is 300 such roundings; 1e-11 in double is far below any mistake.
+2e-5 in single precision (unit 6e-8) is 300 such roundings; 1e-11 in double is far below any
+mistake.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from carryline import cells, kernels
 from carryline.cells import CELLS, Cell
 from carryline.ragged import Plan
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
 Dtype = type[np.float32] | type[np.float64]

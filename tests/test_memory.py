@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -114,17 +115,20 @@ TestBlocks.settings = settings(max_examples=15, stateful_step_count=12, deadline
 
 def test_threads_never_share_a_block() -> None:
     errors: list[int] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
 
     def work(number: int) -> None:
-        for _ in range(60):
+        for _ in range(1500):
             arrays = [memory.empty((LARGE + 64 * i,), np.uint8) for i in range(3)]
             for array in arrays:
-                array.fill(number)
-            errors.extend(number for array in arrays if (array != number).any())
+                array[:8] = number
+            errors.extend(number for array in arrays if (array[:8] != number).any())
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(interval)
     assert not errors

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from carryline import Ragged, cells, kernels, network
-from carryline.config import CELLS, POOLINGS, Config
+from carryline.config import CELLS, POOLINGS, Config, preset
 from carryline.errors import ConfigError
 from carryline.network import PAD, Network
 from carryline.training.model import Model, distinct
@@ -115,9 +115,25 @@ def test_gradients_of_the_whole_network(pooling: str) -> None:
     assert torch.autograd.gradcheck(logits, tuple(model.parameters()))
 
 
-def test_dropout_of_training_drops() -> None:
-    model = Model(config_of(dropout=0.5), VOCABULARY, 1, threads=1)
-    assert not torch.equal(model(texts_of()), model(texts_of()))
+def test_dropout_drops_embeddings_and_the_pooled_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nearly all is dropped, texts differ in nothing but their length, then not even that."""
+    torch.manual_seed(0)
+    model = Model(config_of(dropout=1 - 1e-9, dense=0), VOCABULARY, 3, threads=1)
+    for weight in model.parameters():
+        torch.nn.init.uniform_(weight, 0.1, 0.5)
+    pooled, pool = list[Any](), Model._pool
+
+    def noting(*given: Any) -> Any:
+        pooled.append(pool(*given))
+        return pooled[-1]
+
+    monkeypatch.setattr(Model, "_pool", noting)
+    texts = Ragged.from_lists([[1, 2], [3, 4], [5]])
+    logits, _ = model(texts), model.eval()(texts)
+    assert torch.equal(pooled[0][0], pooled[0][1])
+    assert not torch.equal(pooled[0][0], pooled[0][2])
+    assert torch.equal(logits, model.head.bias.expand(3, 3))
+    assert not torch.equal(pooled[1][0], pooled[1][1])
 
 
 def test_parameters_in_the_order_of_the_flow() -> None:
@@ -242,3 +258,21 @@ def test_pooling_passes_a_nan_on() -> None:
         assert (
             np.isnan(largest).tolist() == np.isnan(mean).tolist() == [[False, False, True, False]]
         )
+
+
+@pytest.mark.parametrize("hidden", [(64,), (64, 32), (2,) * 12], ids=len)
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_rows_of_a_summary_add_up(hidden: Any, bidirectional: bool) -> None:
+    settings = preset("lecture", hidden=hidden, bidirectional=bidirectional)
+    *rows, total = network.summary(settings).splitlines()[1:]
+    counts = [int(row.split()[-1].replace(",", "")) for row in rows]
+    assert sum(counts) == int(total.split()[-1].replace(",", ""))
+    assert len(rows) == len(hidden) + 4
+
+
+def test_the_summary_of_the_textbook() -> None:
+    lines = [line.split("  ") for line in network.summary(preset("lecture")).splitlines()]
+    assert [line[-1].strip() for line in lines] == [
+        "parameters", "523,840", "66,048", "0", "8,256", "65", "598,209",
+    ]  # fmt: skip
+    assert "635,329" in network.summary(preset("lecture-stacked"))

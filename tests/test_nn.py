@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import backward
 
 from carryline import Ragged, config, network
-from carryline.nn import GRU, LSTM, MODULES, RNN, CarryLSTM, Recurrent
+from carryline.nn import GRU, LSTM, MODULES, RNN, Recurrent
 from carryline.training.model import Model
 
 TOLERANCE = {torch.float32: 5e-5, torch.float64: 1e-12}
@@ -28,7 +28,6 @@ LENGTHS = [4, 0, 11, 1, 7, 7]
 
 known = pytest.mark.parametrize("kind", TORCH, ids=lambda kind: kind.__name__)
 each = pytest.mark.parametrize("kind", MODULES.values(), ids=MODULES)
-each_dtype = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 
 
 def ragged_of(dtype: torch.dtype, lengths: Sequence[int] = LENGTHS, width: int = INPUTS) -> Ragged:
@@ -95,7 +94,7 @@ def assert_same_gradients(ours: Recurrent, theirs: Any) -> None:
 
 
 @known
-@each_dtype
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_agrees_with_torch(
@@ -189,8 +188,7 @@ def test_loss_at_every_position_through_time(kind: type[Recurrent], steps: int) 
 
 
 def test_truncation_changes_the_gradient() -> None:
-    gradients = []
-    values = ragged_of(torch.float64).values.detach()
+    gradients, values = [], ragged_of(torch.float64).values.detach()
     for steps in (3, 100):
         ours, _ = twins(LSTM, torch.float64)
         state: Any = None
@@ -281,10 +279,21 @@ def test_nothing_to_walk(kind: type[Recurrent], lengths: list[int]) -> None:
 
 @each
 def test_layers_of_different_sizes(kind: type[Recurrent]) -> None:
-    module, x = kind(INPUTS, [12, 7], bidirectional=True), ragged_of(torch.float32)
-    states, _ = module(x)
-    assert states.values.shape == (sum(LENGTHS), 14)
+    """Their final states are a list, which goes in again as it came out."""
+    module, x = kind(INPUTS, [12, 7]), ragged_of(torch.float32)
+    states, last = module(x)
+    assert states.values.shape == (sum(LENGTHS), 7)
+    for part in last if kind.cell.carry else [last]:
+        assert [layer.shape for layer in part] == [(1, len(x), 12), (1, len(x), 7)]
+    window, rest = x.windows(6)
+    _, state = module(rest, module(window)[1])
+    for got, expected in zip(state, last, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(got, expected, strict=True))
 
 
-def test_only_the_textbook_cell_has_no_twin_in_torch() -> None:
-    assert {*TORCH, CarryLSTM} == set(MODULES.values())
+def test_what_does_not_fit_is_refused() -> None:
+    module, narrow = LSTM(INPUTS, HIDDEN), Ragged(torch.zeros(3, 2), np.array([0, 3]))
+    with pytest.raises(ValueError, match=r"x must be \[tokens, 6\], it is \[3, 2\]"):
+        module(narrow)
+    with pytest.raises(ValueError, match=r"they are torch\.float64, torch\.float32"):
+        module(ragged_of(torch.float64))

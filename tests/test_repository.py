@@ -7,8 +7,9 @@ import runpy
 import subprocess
 from pathlib import Path
 
-import carryline
 import pytest
+
+import carryline
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that the README's tree names as a whole, and files that need no mention.

@@ -92,8 +92,8 @@ def test_what_stands_there_already_is_left_alone(copy: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["model", "link to a model", "folder", "link to a folder"])
 def test_what_may_give_way_does(kind: str, copy: Path, model: Path, tmp_path: Path) -> None:
     (copy / "model.safetensors").write_bytes(b"broken")
-    (tmp_path / "empty").mkdir()
-    out = tmp_path / "empty" if "folder" in kind else copy
+    (tmp_path / "new").mkdir()
+    out = tmp_path / "new" if "folder" in kind else copy
     if "link" in kind:
         (tmp_path / "link").symlink_to(out)
         out = tmp_path / "link"
@@ -149,6 +149,17 @@ def test_a_failure_at_any_step_leaves_all_as_it_was(
     load(out)
 
 
+@pytest.mark.parametrize("step", ["fdopen", "fsync"])
+def test_a_file_is_written_whole_or_not_at_all(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_whole(tmp_path / "file", b"old")
+    monkeypatch.setattr(os, step, lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        storage.write_whole(tmp_path / "file", b"new")
+    assert contents(tmp_path) == {"file": b"old"}
+
+
 FULL = """
 import resource, sys
 from pathlib import Path
@@ -182,14 +193,14 @@ def test_a_disk_that_is_really_full(
 
 
 def test_no_folder_and_an_empty_one(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "nowhere", "there is no such folder")
-    refused(tmp_path, str(tmp_path), r"the folder has no config\.json")
+    refused(tmp_path / "nowhere", "no model at", "nowhere: there is no such folder")
+    refused(tmp_path, "no model at", "the folder has no config")
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_missing_or_cut_short(copy: Path, name: str) -> None:
     content = (copy / name).read_bytes()
-    for length in (0, 1, 7, 8, 9, 100, len(content) // 2 + 9, len(content) - 3):
+    for length in (0, 1, 7, 8, 100, len(content) // 2 + 9, len(content) - 3):
         (copy / name).write_bytes(content[:length])
         refused(copy, name)
     (copy / name).unlink()
@@ -268,9 +279,7 @@ def raw(**entry: Any) -> Callable[[bytes], bytes]:
     ("change", "rule"),
     [
         (lambda content: pickle.dumps({"head.bias": [0.0]}), "is not a safetensors file"),
-        (lambda content: b"", "is not a safetensors file"),
         (lambda content: b"\xff" * 8 + content[8:], "is not a safetensors file"),
-        (lambda content: content + b"more", "is not a safetensors file"),
         (raw(dtype="F8_E5M2", shape=[4]), "is not a safetensors file"),
         (raw(dtype="F32", shape=[1 << 40, 1 << 40]), "is not a safetensors file"),
         (raw(dtype="F32", shape=[1], data_offsets=[0, 1 << 60]), "is not a safetensors file"),

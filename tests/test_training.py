@@ -10,14 +10,13 @@ measured), while a wrong token, mask, order or constant moves the losses by more
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -34,7 +33,6 @@ from carryline.training.batches import epoch_batches
 from carryline.training.loop import Labelled, Run, learning_rate, train
 
 GOLDEN = Path(__file__).parent / "golden" / "training.json"
-GOLDEN_TOLERANCE = 1e-5
 VOCABULARY, TOKENS = 40, 73  # of the problem below
 
 
@@ -130,14 +128,15 @@ def test_learning_rate() -> None:
 def test_class_weights_make_every_class_count_the_same(classes: int) -> None:
     data = problem(24, classes)
     data.targets[:18] = 0
-    still: dict[str, Any] = {"epochs": 1, "batch_size": 24, "learning_rate": 1e-300}
-    for choice in ("balanced", "none"):
-        run = trained(config_of(class_weights=choice, **still), data, classes=classes)
-        chances = network.probabilities(network.Network(run.config, run.best).logits(data.ragged))
-        each = -np.log(chances[np.arange(24), data.targets])
-        means = [each[data.targets == k].mean() for k in range(classes)]
-        expected = np.mean(means) if choice == "balanced" else each.mean()
-        np.testing.assert_allclose(run.history[0]["loss"], expected, rtol=1e-5)
+    config = config_of(class_weights="balanced", epochs=1, learning_rate=1e-300)
+    run = trained(config, data, classes=classes)
+    chances = network.probabilities(network.Network(config, run.best).logits(data.ragged))
+    each = -np.log(chances[np.arange(24), data.targets])
+    weights = (24 / classes / np.bincount(data.targets))[data.targets]
+    chosen = epoch_batches(config, data.ragged.lengths, 1)
+    means = [np.average(each[batch], weights=weights[batch]) for batch in chosen]
+    np.testing.assert_allclose(run.history[0]["loss"], np.mean(means), rtol=1e-5)
+    assert abs(run.history[0]["loss"] - each.mean()) > 1e-4  # what it would be without
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run() -> None:
@@ -171,20 +170,19 @@ def test_history_rows() -> None:
 
 @dataclass
 class Watcher(Quiet):
-    """Notes the steps; does `act` when the step or epoch `at` is reached."""
+    """Notes the steps; presses Ctrl-C when the step or epoch `at` is reached."""
 
     at: tuple[str, int] = ("", 0)
-    act: Callable[[], object] = print
     steps: list[tuple[int, int]] = field(default_factory=list)  # epoch, tokens done
 
     def step(self, epoch: int, epochs: int, done: int, total: int, loss: float) -> None:
         self.steps.append((epoch, done))
         if self.at == ("step", len(self.steps)):
-            self.act()
+            raise KeyboardInterrupt
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         if self.at == ("epoch", row["epoch"]):
-            self.act()
+            raise KeyboardInterrupt
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
@@ -199,23 +197,19 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
         trained(config_of(batch_size=99, **exploding), valid=problem(8))
 
 
-def interrupt() -> None:
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("at", [("step", 4), ("step", 8), ("epoch", 1), ("epoch", 2)], ids=str)
 def test_ctrl_c_keeps_the_best_and_resuming_makes_up_for_it(at: Any, tmp_path: Path) -> None:
     config, valid = config_of(), problem(shift=1)
     with pytest.raises(KeyboardInterrupt):  # nothing to keep yet
-        trained(config, folder=tmp_path, progress=Watcher(("step", 3), interrupt))
-    run = trained(config, valid=valid, folder=tmp_path, progress=Watcher(at, interrupt))
+        trained(config, folder=tmp_path, progress=Watcher(("step", 3)))
+    run = trained(config, valid=valid, folder=tmp_path, progress=Watcher(at))
     assert run.interrupted
     assert len(run.history) == {"step": (at[1] - 1) // 3, "epoch": at[1]}[at[0]]
     assert same(run.best, trained(config.replace(epochs=best_epoch(run.history))).best)
     again = trained(config, valid=valid, folder=tmp_path, resume=True)
-    whole = trained(config, valid=valid)
     assert not again.interrupted
-    assert same(again.best, whole.best)
+    for one, other in zip(again.history, trained(config, valid=valid).history, strict=True):
+        assert (one["loss"], one["valid_loss"]) == (other["loss"], other["valid_loss"])
 
 
 # --- the same bits
@@ -233,18 +227,19 @@ def test_a_resumed_run_must_be_the_same_one(tmp_path: Path) -> None:
     config, data, valid = config_of(), problem(), problem(8)
     trained(config, data, valid, folder=tmp_path)
     assert trained(config, data, valid, folder=tmp_path, resume=True).history
-    other = Labelled(data.ragged, 1 - data.targets)
-    for what, *changed in [
-        ("settings", config.replace(epochs=4), data, valid),
-        ("training data", config, other, valid),
-        ("validation data", config, data, None),
-    ]:
+    changes: dict[str, tuple[Config, Labelled, Labelled | None]] = {
+        "settings": (config.replace(epochs=4), data, valid),
+        "training data": (config, Labelled(data.ragged, 1 - data.targets), valid),
+        "validation data": (config, data, None),
+    }
+    for what, changed in changes.items():
         with pytest.raises(ConfigError, match=f"cannot resume: .* made with other {what}"):
             trained(*changed, folder=tmp_path, resume=True)
 
 
 def trace(cell: str) -> list[float]:
-    config = config_of(cell=cell, pooling="concat", batch_size=10, clip=1.0, weight_decay=0.01)
+    steps = {"batch_size": 10, "schedule": "cosine", "warmup": 0.3}
+    config = config_of(cell=cell, pooling="concat", clip=0.1, weight_decay=0.5, **steps)
     run = trained(config, valid=problem(12))
     return [row[key] for row in run.history for key in ("loss", "valid_loss")]
 
@@ -252,7 +247,7 @@ def trace(cell: str) -> list[float]:
 @pytest.mark.parametrize("cell", CELLS)
 def test_golden_trace(cell: str, instruction_set: str) -> None:
     expected = json.loads(GOLDEN.read_text())[cell]
-    np.testing.assert_allclose(trace(cell), expected, rtol=0, atol=GOLDEN_TOLERANCE)
+    np.testing.assert_allclose(trace(cell), expected, rtol=0, atol=1e-5)
 
 
 # --- a damaged checkpoint
@@ -274,9 +269,8 @@ def damage(file: Path, kind: str, value: Any) -> None:
     elif kind == "notes":
         save_file(tensors, file, {**notes, "notes": value})
     else:
-        shape = tensors.pop(value).shape
-        other = {} if kind == "without" else {value: torch.ones(3, *shape)}
-        save_file({**tensors, **other}, file, notes)
+        tensors.pop(value)
+        save_file(tensors, file, notes)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +280,7 @@ def damage(file: Path, kind: str, value: Any) -> None:
         *[("flip", place) for place in (2, 100, -100)],  # in the length, the header, a tensor
         *[("notes", notes) for notes in ("", "[]", "{}", "[" * 100_000)],
         *[("without", f"{part}/head.bias") for part in ("weights", "best")],
-        *[("without", "adam/head.bias/exp_avg"), ("other shape", "weights/head.bias")],
+        ("without", "adam/head.bias/exp_avg"),
         ("folder", None),
     ],
     ids=lambda value: str(value)[:30],

@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 from carryline import config as configuration
 from carryline import history, network, storage
 from carryline.config import Config
-from carryline.data import Label, split
-from carryline.errors import CarrylineError, DataError, MissingExtraError, ModelError
+from carryline.data import Label
+from carryline.errors import CarrylineError, MissingExtraError, ModelError
+from carryline.examples import (
+    Examples,
+    checked_examples,
+    checked_texts,
+    classes_of,
+    hold_out,
+    targets_of,
+)
 from carryline.kernels import default_threads
 from carryline.network import Network
 from carryline.progress import Progress, Quiet
@@ -24,7 +32,6 @@ from carryline.storage import Stored
 from carryline.tokens import Tokenizer
 
 Array = NDArray[Any]
-Examples = tuple[Sequence[str], Sequence[Label]]
 
 
 class TextClassifier:
@@ -54,7 +61,7 @@ class TextClassifier:
         texts: Sequence[str],
         labels: Sequence[Label],
         *,
-        valid: Examples | float | None = 0.1,
+        valid: tuple[Sequence[str], Sequence[Label]] | float | None = 0.1,
         threads: int | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
@@ -71,27 +78,35 @@ class TextClassifier:
         from carryline.training.loop import Labelled, Run, train
 
         began = time.perf_counter()
-        texts, labels = list(texts), _plain(labels)
-        self.classes = _classes(texts, labels)
-        texts, labels, valid = _hold_out(texts, labels, valid, self.config.seed)
+        examples = checked_examples(texts, labels)
+        classes = classes_of(examples[1])
+        if isinstance(valid, tuple):
+            held: Examples | None = checked_examples(*valid)
+        else:
+            examples, held = hold_out(examples, valid or 0.0, self.config.seed)
+        targets = targets_of(examples[1], classes)
+        held_targets = None if held is None else targets_of(held[1], classes)
         folder = Path(checkpoint) if checkpoint else None
         progress = progress or Quiet()
-        self._tokenizer = _tokenizer(texts, self.config, folder, resume, progress)
+        tokenizer = _tokenizer(examples[0], self.config, folder, resume, progress)
         run = Run(
             self.config,
-            len(self.classes),
-            self.tokenizer.size,
+            len(classes),
+            tokenizer.size,
             threads or default_threads(),
             progress,
             folder,
         )
+        data = Labelled(_ragged(tokenizer, examples[0]), targets)
         valid_data = None
-        if valid is not None:
-            valid_data = Labelled(self._ragged(valid[0]), self._targets(valid[1]))
-        train(run, Labelled(self._ragged(texts), self._targets(labels)), valid_data, resume=resume)
+        if held is not None and held_targets is not None:
+            valid_data = Labelled(_ragged(tokenizer, held[0]), held_targets)
+        train(run, data, valid_data, resume=resume)
+        self.classes, self._tokenizer = classes, tokenizer
         self._network = Network(self.config, run.best)
-        self.history, self.interrupted, self.texts = run.history, run.interrupted, len(texts)
-        self.metrics = None if valid is None else self.evaluate(*valid, threads=threads)
+        self.history, self.interrupted = run.history, run.interrupted
+        self.texts = len(examples[0])
+        self.metrics = None if held is None else self.evaluate(*held, threads=threads)
         self.seconds = time.perf_counter() - began
         return self
 
@@ -103,7 +118,7 @@ class TextClassifier:
         pad_to: append <pad> to texts of fewer tokens, as a padded batch would. It changes nothing
         unless the model was trained with `mask=False`.
         """
-        ragged = self._ragged(_texts(texts))
+        ragged = _ragged(self.tokenizer, checked_texts(texts))
         return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
 
     def predict(
@@ -123,11 +138,11 @@ class TextClassifier:
         """
         from carryline import metrics
 
-        texts, labels = _texts(texts), _plain(labels)
-        _check_pairs(texts, labels)
-        targets = self._targets(labels)
+        tokenizer = self.tokenizer
+        texts, labels = checked_examples(texts, labels)
+        targets = targets_of(labels, self.classes)
         began = time.perf_counter()
-        ragged = self._ragged(texts)
+        ragged = _ragged(tokenizer, texts)
         chances = network.probabilities(self.network.logits(ragged, threads=threads))
         seconds = time.perf_counter() - began
         tokens = len(ragged.values)
@@ -185,20 +200,6 @@ class TextClassifier:
         outputs = network.outputs(len(self.classes))
         return network.summary(self.config, outputs, self.tokenizer.size)
 
-    def _ragged(self, texts: Sequence[str]) -> Ragged:
-        return Ragged.from_lists(self.tokenizer.encode_batch(texts))
-
-    def _targets(self, labels: Sequence[Label]) -> NDArray[np.int64]:
-        numbers = {str(label): i for i, label in enumerate(self.classes)}
-        for row, label in enumerate(labels, 1):
-            if str(label) not in numbers:
-                known = ", ".join(numbers)
-                raise DataError(
-                    f"row {row} has the label {label!r}, which the model has never seen; "
-                    f"it knows {known}"
-                )
-        return np.array([numbers[str(label)] for label in labels], np.int64)
-
     def _illustrate(self, folder: Path) -> None:
         """Plots and card, where matplotlib is installed; the card alone without it."""
         from carryline import report
@@ -247,58 +248,21 @@ def _need_extra() -> None:
             raise MissingExtraError(name, "train", "training")
 
 
-def _plain(labels: Sequence[Label]) -> list[Label]:
-    """Labels as plain Python values (NumPy's scalars become them)."""
-    return [label.item() if isinstance(label, np.generic) else label for label in labels]
-
-
-def _texts(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise DataError(f"texts must be a list of strings, not one string ({texts[:40]!r})")
-    return list(texts)
-
-
-def _check_pairs(texts: Sequence[str], labels: Sequence[Label]) -> None:
-    if len(texts) != len(labels):
-        raise DataError(f"every text needs a label: {len(texts)} texts, {len(labels)} labels")
-    if not texts:
-        raise DataError("there must be at least one text, there is none")
-
-
-def _classes(texts: Sequence[str], labels: Sequence[Label]) -> list[Label]:
-    """The different labels: numbers by size, else by name. Raises `DataError` below two."""
-    _check_pairs(texts, labels)
-    by_name = {str(label): label for label in labels}
-    if len(by_name) < 2:
-        raise DataError(f"there must be two classes or more, every label is {labels[0]!r}")
-    classes = list(by_name.values())
-    if all(isinstance(label, int | float) for label in classes):
-        return sorted(classes, key=float)
-    return sorted(classes, key=str)
-
-
-def _hold_out(
-    texts: list[str], labels: list[Label], valid: Examples | float | None, seed: int
-) -> tuple[list[str], list[Label], Examples | None]:
-    if valid is None or isinstance(valid, tuple):
-        return texts, labels, valid
-    train, held = split(labels, valid, seed)
-    if len(held) == 0:
-        return texts, labels, None
-    pick = ([texts[i] for i in held], [labels[i] for i in held])
-    return [texts[i] for i in train], [labels[i] for i in train], pick
+def _ragged(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
+    return Ragged.from_lists(tokenizer.encode_batch(texts))
 
 
 def _tokenizer(
     texts: Sequence[str], config: Config, folder: Path | None, resume: bool, progress: Progress
 ) -> Tokenizer:
-    """Trained on the texts; a resumed run reads the one that it began with."""
+    """Learned from the texts; a run that is resumed after an epoch reads the one it began with."""
     file = folder / "tokenizer.json" if folder else None
-    if resume and file and file.exists():
+    if folder and file and resume and file.exists() and storage.holds_checkpoint(folder):
         return Tokenizer.load(file)
     progress.message(f"learning a vocabulary of {config.vocabulary} subwords")
     tokenizer = Tokenizer.train(texts, config.vocabulary)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    if folder and file:
+        storage.discard(folder)  # what another run left
+        folder.mkdir(parents=True, exist_ok=True)
         storage.write_whole(file, tokenizer.to_json().encode())
     return tokenizer

@@ -68,7 +68,10 @@ class Config:
 
     @staticmethod
     def from_dict(settings: Mapping[str, Any]) -> Config:
-        """The configuration in `settings`; every key must be one of `Config`'s."""
+        """The configuration in `settings`, which must have all of `Config`'s keys and no others."""
+        missing = [f.name for f in dataclasses.fields(Config) if f.name not in settings]
+        if missing and settings.keys() <= {f.name for f in dataclasses.fields(Config)}:
+            raise ConfigError(f"missing settings: {', '.join(missing)}")
         return Config().replace(**dict(settings))
 
 
@@ -116,13 +119,13 @@ def _convert(key: str, value: Any) -> Any:
     if isinstance(value, str) and types[key] is not str:
         try:
             value = json.loads(value.lower())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _wrong_type(key, value, types[key]) from None
     if types[key] is tuple:
         value = tuple(value) if isinstance(value, list | tuple) else (value,)
         if all(type(item) is int for item in value):
             return value
-    elif types[key] is float and type(value) is int:
+    elif types[key] is float and type(value) is int and abs(value) < 1 << 64:
         return float(value)
     elif type(value) is types[key]:
         return value

@@ -19,7 +19,8 @@ from carryline import cells, kernels
 from carryline.cells import Cell
 from carryline.ragged import Plan, Ragged
 
-State = Tensor | tuple[Tensor, Tensor]
+States = Tensor | list[Tensor]  # of all layers, or a list of them where their sizes differ
+State = States | tuple[States, States]
 
 
 class _LayerFunction(torch.autograd.Function):
@@ -118,17 +119,21 @@ class Recurrent(torch.nn.Module):
         """x: `Ragged` of vectors [tokens, input].
 
         state: first states [layers * directions, texts, hidden], with the carry (h, c) for cells
-        that have one; zeros when None. Returns the state at every position, a `Ragged` of
+        that have one; where layers differ in size a list of each layer's [directions, texts, its
+        size]; zeros when None. Returns the state at every position, a `Ragged` of
         [tokens, directions * hidden] of the last layer, and the final states (the backward
         direction's is the one at the first token). An empty text's final state is its first.
+        Raises `ValueError` when x does not fit the weights in width or data type.
         """
+        self._check(x.values)
         plan = x.plan
         h, c = self._by_rank(plan, state, x.values)
         states, h_n, c_n = self.walk(plan, x.values[torch.from_numpy(plan.positions)], None, h, c)
         back = torch.from_numpy(plan.inverse_order)
-        final = [torch.cat([layer[:, back] for layer in layers]) for layers in (h_n, c_n)]
+        h_n, c_n = ([layer[:, back] for layer in layers] for layers in (h_n, c_n))
         values = states[torch.from_numpy(plan.inverse_positions)]
-        return x.like(values), (final[0], final[1]) if self.cell.carry else final[0]
+        final = self._joined(h_n)
+        return x.like(values), (final, self._joined(c_n)) if self.cell.carry else final
 
     def walk(
         self, plan: Plan, x: Tensor, row: Any, h: Sequence[Tensor], c: Sequence[Tensor]
@@ -170,6 +175,15 @@ class Recurrent(torch.nn.Module):
                     value = value + other
                 weight.copy_(value)
 
+    def _check(self, x: Tensor) -> None:
+        dtype = next(self.parameters()).dtype
+        if x.ndim != 2 or x.shape[1] != self.input_size:
+            raise ValueError(f"x must be [tokens, {self.input_size}], it is {list(x.shape)}")
+        if x.dtype != dtype or dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"x and weights must both be float32 or both float64, they are {x.dtype}, {dtype}"
+            )
+
     def _weights(self, layer: int) -> Iterator[Tensor]:
         for suffix in ("", "_reverse")[: self.directions]:
             for name in cells.shapes(self.cell, 1, 1):
@@ -180,10 +194,18 @@ class Recurrent(torch.nn.Module):
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         if state is None:
             return self.first_states(plan, like), self.first_states(plan, like)
-        h, c = state if isinstance(state, tuple) else (state, torch.zeros_like(state))
         order = torch.from_numpy(plan.order)
-        split = (torch.split(part[:, order], self.directions) for part in (h, c))
-        return next(split), next(split)
+
+        def layers(states: States) -> list[Tensor]:
+            each = states if isinstance(states, list) else torch.split(states, self.directions)
+            return [layer[:, order] for layer in each]
+
+        if isinstance(state, tuple):
+            return layers(state[0]), layers(state[1])
+        return layers(state), self.first_states(plan, like)
+
+    def _joined(self, layers: list[Tensor]) -> States:
+        return torch.cat(layers) if len(set(self.hidden_sizes)) == 1 else layers
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_sizes}, directions={self.directions}"

@@ -66,7 +66,7 @@ class Ragged:
 
     def take(self, texts: Sequence[int] | IntArray) -> Ragged:
         """The chosen texts, in that order."""
-        texts = np.asarray(texts, dtype=np.int64)
+        texts = np.arange(len(self))[np.asarray(texts, dtype=np.int64)]  # -1: the last
         lengths = self.lengths[texts]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)

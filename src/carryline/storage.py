@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -39,6 +40,7 @@ FORMAT = 1
 CHECKPOINT_FILES = ("checkpoint.safetensors", "tokenizer.json")
 HASHED = ("tokenizer.json", "model.safetensors")
 FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
+LARGEST_WEIGHTS = 8 << 30  # bytes; two billion parameters
 LARGEST_JSON = 256 << 20  # bytes; a vocabulary of a million entries takes some 50 MB
 Label = str | int | float | bool
 
@@ -103,8 +105,8 @@ def save(
     extras(folder) adds what is made from the rest (plots, card). Raises `OutputError` as
     `check_output` does, `OSError` when the disk is full.
     """
-    path = Path(path)
     check_output(path, replace=replace)
+    path = Path(path).resolve()  # a link stays, what it names gives way
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -146,11 +148,14 @@ def _move(folder: Path, path: Path) -> None:
         folder.replace(path)
         return
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    path.replace(old)
     try:
+        path.replace(old)
         folder.replace(path)
     except BaseException:
-        old.replace(path)
+        if not path.exists():
+            old.replace(path)
+        else:
+            old.rmdir()
         raise
     shutil.rmtree(old, ignore_errors=True)
 
@@ -164,9 +169,7 @@ def load(path: str | Path) -> Stored:
         raise ModelError(f"no model at {path}: the folder has no config.json")
     head = _read_json(path / "config.json", dict)
     config, classes, hashes = _check_head(path, head)
-    tokenizer = _read_checked(path / "tokenizer.json", hashes)
-    if len(tokenizer) > LARGEST_JSON:
-        raise ModelError(f"{path}/tokenizer.json is {len(tokenizer)} bytes, over {LARGEST_JSON}")
+    tokenizer = _read_checked(path / "tokenizer.json", hashes, LARGEST_JSON)
     weights = _read_weights(path / "model.safetensors", hashes, config, classes)
     return Stored(
         config=config,
@@ -186,6 +189,9 @@ def _check_head(
         raise ModelError(
             f"{file}: this Carryline reads format {FORMAT}, not {head.get('format')!r}"
         )
+    odd = head.keys() - {"format", "config", "classes", "sha256"}
+    if odd:
+        raise ModelError(f"{file}: unknown entries {', '.join(sorted(odd))}")
     settings, classes, hashes = head.get("config"), head.get("classes"), head.get("sha256")
     if not isinstance(settings, dict):
         raise ModelError(f"{file}: 'config' must be an object")
@@ -203,11 +209,18 @@ def _check_head(
 def _are_classes(value: Any) -> bool:
     if not isinstance(value, list) or not all(isinstance(c, str | int | float) for c in value):
         return False
+    if any(c != c for c in value):
+        return False
     return len(value) >= 2 and len({str(c) for c in value}) == len(value)
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, most: int = LARGEST_JSON) -> bytes:
     try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{file} must be an ordinary file")
+        if status.st_size > most:
+            raise ModelError(f"{file} is {status.st_size} bytes; at most {most} are read")
         return file.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{file} is missing") from None
@@ -224,8 +237,6 @@ def _decode(file: Path, content: bytes) -> str:
 
 def _read_json(file: Path, kind: type) -> Any:
     content = _read(file)
-    if len(content) > LARGEST_JSON:
-        raise ModelError(f"{file} is {len(content)} bytes, over {LARGEST_JSON}")
     try:
         value = json.loads(_decode(file, content))
     except (ValueError, RecursionError) as error:
@@ -235,8 +246,8 @@ def _read_json(file: Path, kind: type) -> Any:
     return value
 
 
-def _read_checked(file: Path, hashes: Mapping[str, str]) -> bytes:
-    content = _read(file)
+def _read_checked(file: Path, hashes: Mapping[str, str], most: int) -> bytes:
+    content = _read(file, most)
     if hashlib.sha256(content).hexdigest() != hashes[file.name]:
         raise ModelError(
             f"{file} is damaged or belongs to another model: its SHA-256 is not the one in "
@@ -248,7 +259,7 @@ def _read_checked(file: Path, hashes: Mapping[str, str]) -> bytes:
 def _read_weights(
     file: Path, hashes: Mapping[str, str], config: Config, classes: list[Label]
 ) -> dict[str, NDArray[np.float32]]:
-    content = _read_checked(file, hashes)
+    content = _read_checked(file, hashes, LARGEST_WEIGHTS)
     try:
         weights = load_tensors(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -289,6 +300,11 @@ def _read_metrics(file: Path) -> dict[str, Any] | None:
     if value is not None and not (isinstance(value, dict) and value.keys() >= FIGURES):
         raise ModelError(f"{file} must hold null or an object with {sorted(FIGURES)}")
     return value
+
+
+def holds_checkpoint(folder: str | Path) -> bool:
+    """Whether a run got so far that it can be gone on with."""
+    return (Path(folder) / CHECKPOINT_FILES[0]).exists()
 
 
 def discard(checkpoint: str | Path) -> None:

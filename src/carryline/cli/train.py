@@ -13,7 +13,8 @@ from carryline.cli.output import echo_json
 from carryline.errors import OutputError
 
 if TYPE_CHECKING:
-    from carryline.classifier import Examples, TextClassifier
+    from carryline.classifier import TextClassifier
+    from carryline.examples import Examples
 
 FRACTION = 0.1  # of the texts, held out for validation when nothing else is said
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,9 @@ class Checkpoint:
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Put the checkpoint in `folder`, in place of the one before."""
     folder.mkdir(parents=True, exist_ok=True)
-    notes = {"notes": json.dumps(checkpoint.notes)}
-    write_whole(folder / NAME, save(checkpoint.tensors, notes))
+    notes = json.dumps(checkpoint.notes)
+    about = {"notes": notes, "sha256": _digest(checkpoint.tensors, notes)}
+    write_whole(folder / NAME, save(checkpoint.tensors, about))
 
 
 def read(folder: Path) -> Checkpoint | None:
@@ -44,8 +46,22 @@ def read(folder: Path) -> Checkpoint | None:
         return None
     try:
         with safe_open(file, framework="pt") as content:
+            about = content.metadata() or {}
             tensors = {name: content.get_tensor(name).clone() for name in content.keys()}  # noqa: SIM118
-            notes = json.loads((content.metadata() or {})["notes"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise ModelError(f"{file} is no checkpoint: {error}; delete {folder} to start") from None
-    return Checkpoint(tensors, notes)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise _damaged(folder, str(error)) from None
+    if about.get("sha256") != _digest(tensors, about.get("notes", "")):
+        raise _damaged(folder, "its SHA-256 is not the one it was written with")
+    return Checkpoint(tensors, json.loads(about["notes"]))
+
+
+def _damaged(folder: Path, why: str) -> ModelError:
+    return ModelError(f"{folder / NAME} is no checkpoint: {why}; delete {folder} to start afresh")
+
+
+def _digest(tensors: dict[str, Tensor], notes: str) -> str:
+    digest = hashlib.sha256(notes.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

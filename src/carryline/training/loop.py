@@ -79,6 +79,8 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
 
 
 class Trainer:
+    """Model, optimiser and data of a run: what an epoch and a step work on."""
+
     def __init__(self, run: Run, data: Labelled, valid: Labelled | None) -> None:
         self.run, self.data, self.valid = run, data, valid
         config = run.config
@@ -164,9 +166,9 @@ class Trainer:
             )
         if self.valid is not None:
             row["valid_loss"], row["valid_accuracy"] = self.evaluate(arrays, self.valid)
+        if best_epoch([*run.history, row]) == row["epoch"]:
+            run.best = arrays  # first, so that a Ctrl-C here finds no epoch without weights
         run.history.append(row)
-        if best_epoch(run.history) == row["epoch"]:
-            run.best = arrays
         if run.folder:
             checkpoint.write(run.folder, self.state())
         run.progress.epoch(row)
