@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,23 +20,28 @@ def test_the_wheel_predicts_in_an_empty_environment(model: Path, tmp_path: Path)
     wheel = os.environ.get("CARRYLINE_WHEEL")
     if not wheel:
         pytest.skip("CARRYLINE_WHEEL does not name a wheel; `make test` builds one")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "empty"], check=True)
-    binaries = tmp_path / "empty" / "bin"
-    pip = [binaries / "python", "-m", "pip", "--disable-pip-version-check"]
-    locked = ["-c", ROOT / "constraints.txt"]
-    subprocess.run([*pip, "install", "-q", *locked, ROOT / wheel], check=True)
-    subprocess.run([*pip, "check"], check=True)
 
-    clean = {"PATH": str(binaries), "HOME": str(tmp_path)}
-    run = [binaries / "carryline", "predict", model, "a good film", "--json"]
-    answer = subprocess.run(
-        run, capture_output=True, text=True, env=clean, check=True, cwd=tmp_path
-    )
-    assert '"probabilities"' in answer.stdout.splitlines()[-1]
-    train = [binaries / "carryline", "train", ROOT / "README.md", "--out", tmp_path / "m"]
-    refused = subprocess.run(train, capture_output=True, text=True, env=clean, check=False)
+    def run(*command: object, **how: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, check=False, **how
+        )
+
+    empty = tmp_path / "empty"
+    assert run(sys.executable, "-m", "venv", empty).returncode == 0
+    pip = [empty / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
+    installed = run(*pip, "install", "-q", "-c", ROOT / "constraints.txt", ROOT / wheel)
+    assert installed.returncode == 0, installed.stderr
+    assert run(*pip, "check").returncode == 0
+
+    clean = {"PATH": str(empty / "bin"), "HOME": str(tmp_path)}
+    command = empty / "bin" / "carryline"
+    answer = run(command, "predict", model, "a good film", "--json", env=clean, cwd=tmp_path)
+    assert set(json.loads(answer.stdout)) == {"text", "label", "probabilities"}, answer.stderr
+    (tmp_path / "data.csv").write_text("text,label\na,x\nb,y\n")
+    refused = run(command, "train", tmp_path / "data.csv", "--out", tmp_path / "m", env=clean)
     assert refused.returncode == 2
-    site = next((tmp_path / "empty").glob("lib/python*/site-packages"))
+    assert "pip install 'carryline[train]'" in refused.stderr
+    site = next(empty.glob("lib/python*/site-packages"))
     assert not list(site.glob("torch"))
     bytes_of = {f: f.stat().st_size for f in site.rglob("*") if f.is_file()}
     total = sum(size for f, size in bytes_of.items() if f.relative_to(site).parts[0] != "pip")
