@@ -50,7 +50,7 @@ from carryline.progress import Quiet
 from carryline.ragged import Ragged
 from carryline.tokens import Tokenizer
 from carryline.training.batches import epoch_batches
-from carryline.training.loop import Labelled, Run, Trainer
+from carryline.training.loop import Labelled, Run, Trainer, one_torch_thread
 
 OURS, PADDED, PACKED = "carryline", "torch padded", "torch packed"
 
@@ -118,9 +118,10 @@ class Ours:
 
     def __call__(self) -> None:
         rate = self.batches.config.learning_rate
-        for batch, targets in zip(self.batches.ragged, self.batches.targets, strict=True):
-            fresh = batch.like(batch.values)  # its plan is made anew, as in an epoch
-            self.trainer.step(fresh, targets, rate)
+        with one_torch_thread():  # as `train` does; the kernels use all threads
+            for batch, targets in zip(self.batches.ragged, self.batches.targets, strict=True):
+                fresh = batch.like(batch.values)  # its plan is made anew, as in an epoch
+                self.trainer.step(fresh, targets, rate)
 
 
 class Peer(torch.nn.Module):

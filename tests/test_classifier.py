@@ -105,7 +105,7 @@ def test_validation(valid: Any, corpus: Any, tiny: Tiny) -> None:
         ([2.5, -1], [-1, 2.5]),
         ([True, False], [False, True]),
         (["10", "9", "b"], ["10", "9", "b"]),
-        ([3, "a", 2.0], [2.0, 3, "a"]),
+        ([3, "a", 2.0], [2, 3, "a"]),
         ([np.int64(4), np.int64(3)], [3, 4]),
         ([np.str_("b"), np.str_("a")], ["a", "b"]),
         ([np.bool_(True), np.bool_(False)], [False, True]),
@@ -135,6 +135,19 @@ def test_an_array_of_labels(tiny: Tiny) -> None:
     assert type(model.predict(["good"])[0]) is int
     as_in_a_file = model.score(["good", "bad"], ["1", "0"])
     assert as_in_a_file == model.score(["good", "bad"], [1, 0])
+
+
+def test_whole_numbers_are_one_label_however_they_are_written(tiny: Tiny) -> None:
+    texts, labels = ["good", "bad"] * 6, [1.0, 0] * 6
+    model = TextClassifier(**tiny).fit(texts, labels, threads=1)
+    assert [(c, type(c)) for c in model.classes] == [(0, int), (1, int)]
+    assert model.score(texts, labels) == model.score(texts, ["1", "0"] * 6)
+
+
+def test_threads_below_one_are_refused(trained: TextClassifier) -> None:
+    for threads in (0, -1):
+        with pytest.raises(ConfigError, match=f"threads >= 1, it is {threads}"):
+            trained.predict(["a film"], threads=threads)
 
 
 # --- what is refused

@@ -24,7 +24,7 @@ from carryline.examples import (
     hold_out,
     targets_of,
 )
-from carryline.kernels import default_threads
+from carryline.kernels import checked_threads
 from carryline.network import Network
 from carryline.progress import Progress, Quiet
 from carryline.ragged import Ragged
@@ -93,7 +93,7 @@ class TextClassifier:
             self.config,
             len(classes),
             tokenizer.size,
-            threads or default_threads(),
+            checked_threads(threads),
             progress,
             folder,
         )
@@ -257,12 +257,14 @@ def _tokenizer(
 ) -> Tokenizer:
     """Learned from the texts; a run that is resumed after an epoch reads the one it began with."""
     file = folder / "tokenizer.json" if folder else None
-    if folder and file and resume and file.exists() and storage.holds_checkpoint(folder):
+    going_on = resume and folder is not None and storage.holds_checkpoint(folder)
+    if going_on and file and file.exists():
         return Tokenizer.load(file)
     progress.message(f"learning a vocabulary of {config.vocabulary} subwords")
     tokenizer = Tokenizer.train(texts, config.vocabulary)
     if folder and file:
-        storage.discard(folder)  # what another run left
+        if not going_on:
+            storage.discard(folder)  # what another run left
         folder.mkdir(parents=True, exist_ok=True)
         storage.write_whole(file, tokenizer.to_json().encode())
     return tokenizer

@@ -25,9 +25,9 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
 
 
 def checked_examples(texts: Sequence[str], labels: Sequence[Label]) -> Examples:
-    """Texts and labels (NumPy's scalars made Python's). Raises `DataError` when they do not fit."""
+    """Texts and labels as plain Python values. Raises `DataError` when they do not fit."""
     texts = checked_texts(texts)
-    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    labels = [_plain(label) for label in labels]
     if len(texts) != len(labels):
         raise DataError(f"every text needs a label: {len(texts)} texts, {len(labels)} labels")
     if not texts:
@@ -36,6 +36,13 @@ def checked_examples(texts: Sequence[str], labels: Sequence[Label]) -> Examples:
         if not isinstance(label, str | int | float) or label != label:  # NaN: a missing number
             raise DataError(f"every label must be a string or a number, label {row} is {label!r}")
     return texts, labels
+
+
+def _plain(label: Label) -> Label:
+    """NumPy's scalars as Python's, 1.0 as 1: whole numbers are floats where a column has gaps."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 def classes_of(labels: Sequence[Label]) -> list[Label]:

@@ -51,6 +51,15 @@ def use_instruction_set(name: str) -> None:
 use_instruction_set(os.environ.get("CARRYLINE_ISA", ""))
 
 
+def checked_threads(threads: int | None) -> int:
+    """As many as asked for, all cores for None. Raises `ConfigError` below 1."""
+    if threads is None:
+        return default_threads()
+    if threads < 1:
+        raise ConfigError(f"threads >= 1, it is {threads}")
+    return threads
+
+
 def default_threads() -> int:
     """The cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -112,7 +112,7 @@ class Network:
         reads past the pads; with `mask=False` they are read as words, and every batch of
         `batch_size` texts is filled up to its longest.
         """
-        threads = threads or kernels.default_threads()
+        threads = kernels.checked_threads(threads)
         width = self.weights["head.bias"].shape[0]
         out = np.empty((len(ragged), width), np.float32)
         for texts, batch in self._batches(ragged, pad_to):

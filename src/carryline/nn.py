@@ -47,6 +47,8 @@ class _LayerFunction(torch.autograd.Function):
             plan, layer.project(inputs, threads), row, h.detach().numpy(), c.detach().numpy(),
             states=True, save=any(ctx.needs_input_grad), threads=threads,
         )  # fmt: skip
+        # Through autograd, which raises when one of them was changed in place before backward.
+        ctx.save_for_backward(x, *weights)
         ctx.kept = layer, plan, row, threads, inputs, trace
         ctx.set_materialize_grads(False)
         return tuple(torch.from_numpy(a) for a in (trace.states, trace.h, trace.c))  # type: ignore[return-value]
@@ -55,6 +57,7 @@ class _LayerFunction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_states: Any, d_h: Any, d_c: Any) -> tuple[Any, ...]:
         layer, plan, row, threads, inputs, trace = ctx.kept
+        _ = ctx.saved_tensors  # raises if a weight was changed since
 
         def array(gradient: Tensor | None) -> Any:
             return None if gradient is None else gradient.contiguous().numpy()
@@ -144,7 +147,7 @@ class Recurrent(torch.nn.Module):
         h, c: first states of each layer by rank [directions, texts, hidden]. Returns the last
         layer's states [tokens, directions * hidden] and each layer's final h and c.
         """
-        threads = self.threads or kernels.default_threads()
+        threads = kernels.checked_threads(self.threads)
         final_h, final_c = [], []
         for layer in range(len(self.hidden_sizes)):
             if layer and self.dropout:

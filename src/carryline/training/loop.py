@@ -64,7 +64,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
     Raises `TrainingError` on a loss that is not finite, `ConfigError` when the checkpoint is of
     another configuration or other data.
     """
-    with _one_torch_thread(), torch.random.fork_rng(devices=[]):
+    with one_torch_thread(), torch.random.fork_rng(devices=[]):
         _seed(run.config, 0)
         trainer = Trainer(run, data, valid)
         if resume and run.folder:
@@ -261,7 +261,7 @@ def _seed(config: Config, epoch: int) -> None:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """What is left to torch is small, and its threads wait by spinning: on a busy machine that
     made an epoch thirty times slower. With one, the bits do not depend on the number of threads.
     """
