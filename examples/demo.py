@@ -7,6 +7,7 @@ rest beside a TF-IDF + logistic regression, draws the pictures, and classifies t
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def main() -> None:
         best = int(chances.argmax())
         print(f"{classifier.classes[best]!s:>8}  {chances[best]:.3f}  {sentence}")
 
+    model = Path(os.path.relpath(model))
     print(f"\nThe model lies in {model}; its curves and confusion matrix are")
     print(f"  {model / 'plots' / 'history.png'}\n  {model / 'plots' / 'confusion.png'}")
     print(f'\nNext:\n  .venv/bin/carryline predict {model} "your sentence"')
