@@ -50,7 +50,8 @@ from carryline.progress import Quiet
 from carryline.ragged import Ragged
 from carryline.tokens import Tokenizer
 from carryline.training.batches import epoch_batches
-from carryline.training.loop import Labelled, Run, Trainer, one_torch_thread
+from carryline.training.loop import Labelled, Run, Trainer
+from carryline.training.process import one_torch_thread
 
 OURS, PADDED, PACKED = "carryline", "torch padded", "torch packed"
 

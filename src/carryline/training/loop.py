@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from carryline.training import checkpoint
 from carryline.training.batches import epoch_batches
 from carryline.training.checkpoint import Checkpoint
 from carryline.training.model import Model
+from carryline.training.process import one_torch_thread, patient_ctrl_c
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +64,14 @@ def train(run: Run, data: Labelled, valid: Labelled | None, *, resume: bool) -> 
     Raises `TrainingError` on a loss that is not finite, `ConfigError` when the checkpoint is of
     another configuration or other data.
     """
-    with one_torch_thread(), torch.random.fork_rng(devices=[]):
+    with one_torch_thread(), torch.random.fork_rng(devices=[]), patient_ctrl_c() as stop_if_asked:
         _seed(run.config, 0)
         trainer = Trainer(run, data, valid)
         if resume and run.folder:
             trainer.restore(checkpoint.read(run.folder))
         try:
             while not run.finished:
-                trainer.epoch()
+                trainer.epoch(stop_if_asked)
         except KeyboardInterrupt:
             if not run.history:
                 raise
@@ -97,7 +97,7 @@ class Trainer:
         self.steps = -(-len(self.lengths) // config.batch_size)
         self.fingerprint = _fingerprint(config, data, valid)
 
-    def epoch(self) -> None:
+    def epoch(self, after_step: Callable[[], None]) -> None:
         """One epoch: train, evaluate, keep the best, write a checkpoint."""
         run, number = self.run, len(self.run.history) + 1
         _seed(run.config, number)
@@ -114,6 +114,7 @@ class Trainer:
             loss_sum, right = loss_sum + loss * len(chosen), right + correct
             total = int(self.data.ragged.offsets[-1])
             run.progress.step(number, run.config.epochs, tokens, total, loss_sum / texts)
+            after_step()
         seconds = time.perf_counter() - began
         row = {
             "epoch": number,
@@ -258,16 +259,3 @@ def _seed(config: Config, epoch: int) -> None:
     """Each epoch draws from its own seed, so a resumed run needs no generator's state."""
     seed = np.random.SeedSequence([config.seed, epoch]).generate_state(2, np.uint32)
     torch.manual_seed(int(seed[0]) << 31 | int(seed[1]) >> 1)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """What is left to torch is small, and its threads wait by spinning: on a busy machine that
-    made an epoch thirty times slower. With one, the bits do not depend on the number of threads.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
