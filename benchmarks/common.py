@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from carryline import kernels
+from carryline.machine import default_threads, instruction_set
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def machine(*packages: str) -> dict[str, Any]:
     """
     return {
         "cpu": _cpu(),
-        "cores": kernels.default_threads(),
-        "instruction_set": kernels.instruction_set(),
+        "cores": default_threads(),
+        "instruction_set": instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": {

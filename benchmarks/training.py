@@ -43,9 +43,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from carryline import data, kernels
+from carryline import data
 from carryline.config import Config, preset
 from carryline.errors import CarrylineError
+from carryline.machine import peak_flops
 from carryline.progress import Quiet
 from carryline.ragged import Ragged
 from carryline.tokens import Tokenizer
@@ -183,7 +184,7 @@ def flop_a_token(config: Config) -> int:
 
 def compare(batches: Batches, threads: int, rounds: int, packed: int) -> dict[str, Any]:
     """Run all contenders; the benchmark's result."""
-    about, peak = common.machine("torch"), kernels.peak_flops(threads)
+    about, peak = common.machine("torch"), peak_flops(threads)
     contenders = [
         common.Contender(OURS, Ours(batches, threads), batches.tokens),
         common.Contender(PADDED, Theirs(batches, packed=False), batches.tokens),
@@ -192,7 +193,7 @@ def compare(batches: Batches, threads: int, rounds: int, packed: int) -> dict[st
         few = batches.first(packed)
         contenders.append(common.Contender(PACKED, Theirs(few, packed=True), few.tokens, warmups=1))
     rates = common.interleave(contenders, rounds)
-    peak = max(peak, kernels.peak_flops(threads))
+    peak = max(peak, peak_flops(threads))
     flop = flop_a_token(batches.config)
     return {
         "benchmark": "training",

@@ -19,14 +19,14 @@ import hypothesis
 import numpy as np
 import pytest
 
-from carryline import TextClassifier, kernels, load, network, storage
+from carryline import TextClassifier, load, machine, network, storage
 from carryline.config import Config
 from carryline.history import KEYS
 from carryline.storage import Stored
 from carryline.tokens import Tokenizer
 
 Corpus = tuple[list[str], list[str]]
-SOURCE = Path(kernels.__file__).parents[1]
+SOURCE = Path(machine.__file__).parents[1]
 
 hypothesis.settings.register_profile("carryline", deadline=None)  # machines are busy at times
 hypothesis.settings.load_profile("carryline")
@@ -121,13 +121,13 @@ def rehash() -> Callable[[Path], None]:
     return run
 
 
-@pytest.fixture(params=kernels.instruction_sets())
+@pytest.fixture(params=machine.instruction_sets())
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every instruction set of this machine in turn; make layers and networks after it."""
-    before = kernels.instruction_set()
-    kernels.use_instruction_set(request.param)
+    before = machine.instruction_set()
+    machine.use_instruction_set(request.param)
     yield request.param
-    kernels.use_instruction_set(before)
+    machine.use_instruction_set(before)
 
 
 @pytest.fixture(scope="session")

@@ -825,3 +825,13 @@ def test_a_bar_on_a_terminal(train_csv: Path, tmp_path: Path, terminal: tuple[in
     assert json.loads(stdout)["epochs"] == 3
     for part in (b"epoch 3/3", b"left", b"loss 0.", b"epoch 3: loss", b"100%", b"tokens/s"):
         assert part in shown
+
+
+def test_an_instruction_set_that_is_not_there(model: Path) -> None:
+    found = subprocess.run(
+        command("predict", model, "a film"), capture_output=True, text=True, check=False,
+        env={**os.environ, "CARRYLINE_ISA": "mmx"},
+    )  # fmt: skip
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "CARRYLINE_ISA: this machine runs the instruction sets" in found.stderr
+    assert "not 'mmx'" in found.stderr

@@ -9,7 +9,6 @@ mistake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,6 @@ from carryline.ragged import Plan
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
 Dtype = type[np.float32] | type[np.float64]
-
-
-@pytest.fixture(params=kernels.instruction_sets())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = kernels.instruction_set()
-    kernels.use_instruction_set(request.param)
-    yield request.param
-    kernels.use_instruction_set(before)
 
 
 def random_layer(

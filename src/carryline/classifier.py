@@ -24,7 +24,7 @@ from carryline.examples import (
     hold_out,
     targets_of,
 )
-from carryline.kernels import checked_threads
+from carryline.machine import checked_threads
 from carryline.network import Network
 from carryline.progress import Progress, Quiet
 from carryline.ragged import Ragged

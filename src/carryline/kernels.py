@@ -1,13 +1,11 @@
 """The one door to the compiled kernels.
 
 Arrays are NumPy's, float32 (or float64 for gradient checks), C-contiguous, tokens in the time-major
-order of `ragged.Plan`. The environment variable CARRYLINE_ISA forces an instruction set.
+order of `ragged.Plan`.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline import _kernels
+from carryline import _kernels, machine
 from carryline.cells import CARRY, GRU, Cell, Weights
-from carryline.errors import ConfigError
 from carryline.memory import empty, zeros
 from carryline.ragged import Plan
 
@@ -27,58 +24,9 @@ Array = NDArray[Any]
 Rows = NDArray[np.int32]
 
 
-def instruction_sets() -> list[str]:
-    """Those compiled in that this machine can run, best first."""
-    return list(_kernels.instruction_sets())
-
-
-def instruction_set() -> str:
-    """The one in use."""
-    return str(_kernels.instruction_set())
-
-
-def use_instruction_set(name: str) -> None:
-    """Use `name` from now on ("" for the best). Layers packed before must be packed again.
-
-    Raises `ConfigError` when this machine does not run it.
-    """
-    try:
-        _kernels.use_instruction_set(name)
-    except ValueError as error:
-        raise ConfigError(f"CARRYLINE_ISA: {error}") from None
-
-
-use_instruction_set(os.environ.get("CARRYLINE_ISA", ""))
-
-
-def checked_threads(threads: int | None) -> int:
-    """As many as asked for, all cores for None. Raises `ConfigError` below 1."""
-    if threads is None:
-        return default_threads()
-    if threads < 1:
-        raise ConfigError(f"threads >= 1, it is {threads}")
-    return threads
-
-
-def default_threads() -> int:
-    """The cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def peak_flops(threads: int) -> float:
-    """Floating-point operations a second of fp32 multiply-adds on registers alone, at best."""
-    rates = []
-    for _ in range(5):
-        began = time.perf_counter()
-        operations = _kernels.peak(10_000_000, threads)
-        rates.append(operations / (time.perf_counter() - began))
-    return max(rates)
-
-
 def _pack_gates(matrices: Sequence[Array], hidden: int) -> Array:
     """[directions, packed] of weights [gates * hidden, inner]."""
+    machine.check()
     twofold = matrices[0].dtype == np.float64
     gates, inner = matrices[0].shape[0] // hidden, matrices[0].shape[1]
     size = _kernels.gates_size(gates, inner, hidden, twofold)
@@ -90,6 +38,7 @@ def _pack_gates(matrices: Sequence[Array], hidden: int) -> Array:
 
 def _pack_panels(matrices: Sequence[Array], transposed: bool) -> Array:
     """[directions, packed] of matrices [inner, columns], or of their transposes."""
+    machine.check()
     inner, columns = matrices[0].shape[::-1] if transposed else matrices[0].shape
     size = _kernels.panels_size(inner, columns, matrices[0].dtype == np.float64)
     packed = empty((len(matrices), size), matrices[0].dtype)

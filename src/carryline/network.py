@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline import cells, kernels
+from carryline import cells, kernels, machine
 from carryline.config import Config
 from carryline.errors import ConfigError
 from carryline.ragged import Plan, Ragged
@@ -90,7 +90,7 @@ class Network:
         ]
         # The first layer's W x + b depends on the token alone: done once, for every token.
         embedding = self.weights["embedding.weight"]
-        self._table = self._layers[0].project(embedding, kernels.default_threads())
+        self._table = self._layers[0].project(embedding, machine.default_threads())
         self._dense = self._linear("dense") if config.dense else None
         self._head = self._linear("head")
 
@@ -112,7 +112,7 @@ class Network:
         reads past the pads; with `mask=False` they are read as words, and every batch of
         `batch_size` texts is filled up to its longest.
         """
-        threads = kernels.checked_threads(threads)
+        threads = machine.checked_threads(threads)
         width = self.weights["head.bias"].shape[0]
         out = np.empty((len(ragged), width), np.float32)
         for texts, batch in self._batches(ragged, pad_to):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carryline import cells, kernels
+from carryline import cells, kernels, machine
 from carryline.cells import Cell
 from carryline.ragged import Plan, Ragged
 
@@ -147,7 +147,7 @@ class Recurrent(torch.nn.Module):
         h, c: first states of each layer by rank [directions, texts, hidden]. Returns the last
         layer's states [tokens, directions * hidden] and each layer's final h and c.
         """
-        threads = kernels.checked_threads(self.threads)
+        threads = machine.checked_threads(self.threads)
         final_h, final_c = [], []
         for layer in range(len(self.hidden_sizes)):
             if layer and self.dropout:

@@ -1,0 +1,74 @@
+"""What this machine has and what of it is used: instruction set, cores, peak.
+
+The environment variable CARRYLINE_ISA forces an instruction set.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from carryline import _kernels
+from carryline.errors import ConfigError
+
+_chosen = False  # whether one was chosen yet
+
+
+def instruction_sets() -> list[str]:
+    """Those compiled in that this machine can run, best first."""
+    return list(_kernels.instruction_sets())
+
+
+def instruction_set() -> str:
+    """The one in use."""
+    check()
+    return str(_kernels.instruction_set())
+
+
+def use_instruction_set(name: str) -> None:
+    """Use `name` from now on ("" for the best). Layers packed before must be packed again.
+
+    Raises `ConfigError` when this machine does not run it.
+    """
+    global _chosen
+    try:
+        _kernels.use_instruction_set(name)
+        _chosen = True
+    except ValueError as error:
+        raise ConfigError(f"CARRYLINE_ISA: {error}") from None
+
+
+def check() -> None:
+    """Raises `ConfigError` when CARRYLINE_ISA names what this machine does not run.
+
+    Asked when weights are packed, not on import: the command line can say it then.
+    """
+    if not _chosen:
+        use_instruction_set(os.environ.get("CARRYLINE_ISA", ""))
+
+
+def checked_threads(threads: int | None) -> int:
+    """As many as asked for, all cores for None. Raises `ConfigError` below 1."""
+    if threads is None:
+        return default_threads()
+    if threads < 1:
+        raise ConfigError(f"threads >= 1, it is {threads}")
+    return threads
+
+
+def default_threads() -> int:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_flops(threads: int) -> float:
+    """Floating-point operations a second of fp32 multiply-adds on registers alone, at best."""
+    check()
+    rates = []
+    for _ in range(5):
+        began = time.perf_counter()
+        operations = _kernels.peak(10_000_000, threads)
+        rates.append(operations / (time.perf_counter() - began))
+    return max(rates)
