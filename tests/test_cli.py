@@ -261,10 +261,13 @@ class Training:
         self.partial = out.with_name(out.name + ".partial")
 
     def stopped_by(self, number: signal.Signals, *more: str) -> tuple[int, str, str]:
+        # Jobs in the background inherit that SIGINT is ignored, and with them this run would.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             command(*self.arguments, self.out, *more),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        signal.signal(signal.SIGINT, inherited)
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
