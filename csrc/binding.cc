@@ -82,8 +82,7 @@ template <class T>
 void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Maybe<Index> row,
                         Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch,
                         Maybe<Array<const T, 2>> bias_candidate, Array<T, 3> h, Array<T, 3> c,
-                        Maybe<Array<T, 2>> states, Maybe<Array<T, 3>> saved, bool only_reverse,
-                        int threads) {
+                        Maybe<Array<T, 2>> states, Maybe<Array<T, 3>> saved, int threads) {
   const size_t directions = h.shape(0), texts = h.shape(1), hidden = h.shape(2);
   const size_t steps = starts.shape(0) - 1, tokens = size_t(starts(steps));
   const size_t gates = cell == 0 ? 1 : cell == 2 ? 3 : 4;
@@ -122,7 +121,7 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
                   [&](int64_t direction, int64_t begin, int64_t end) {
     const size_t d = size_t(direction), own = d * state + size_t(begin) * hidden;
     ForwardArgs<T> a{};
-    a.sequences = {starts.data(), int64_t(steps), begin, end, only_reverse || d == 1};
+    a.sequences = {starts.data(), int64_t(steps), begin, end, d == 1};
     a.hidden = int64_t(hidden);
     a.projected = projected.data() + d * projected.shape(1) * gates * hidden;
     a.row = data(row);
@@ -144,8 +143,7 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
                          Array<const T, 2> states, Array<const T, 3> saved,
                          Array<const T, 3> h_first, Array<const T, 3> c_first,
                          Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch,
-                         Array<T, 3> d_h, Array<T, 3> d_c, Array<T, 3> d_gates, bool only_reverse,
-                         int threads) {
+                         Array<T, 3> d_h, Array<T, 3> d_c, Array<T, 3> d_gates, int threads) {
   const size_t directions = d_h.shape(0), texts = d_h.shape(1), hidden = d_h.shape(2);
   const size_t steps = starts.shape(0) - 1, tokens = size_t(starts(steps));
   require(cell >= 0 && cell < 4, "cell must be 0 to 3");
@@ -180,7 +178,7 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
                   [&](int64_t direction, int64_t begin, int64_t end) {
     const size_t d = size_t(direction), own = (d * texts + size_t(begin)) * hidden;
     BackwardArgs<T> a{};
-    a.sequences = {starts.data(), int64_t(steps), begin, end, only_reverse || d == 1};
+    a.sequences = {starts.data(), int64_t(steps), begin, end, d == 1};
     a.hidden = int64_t(hidden);
     if (d_states) a.d_states = d_states->data() + d * hidden;
     a.states = states.data() + d * hidden;
@@ -327,10 +325,10 @@ template <class T> void define(nb::module_& m) {
   const auto none = [](const char* name) { return nb::arg(name).noconvert().none(); };
   m.def("recurrence_forward", &recurrence_forward<T>, "cell"_a, own("starts"), own("projected"),
         none("row"), own("weight_hh"), none("weight_ch"), none("bias_candidate"), own("h"), own("c"),
-        none("states"), none("saved"), "only_reverse"_a, "threads"_a);
+        none("states"), none("saved"), "threads"_a);
   m.def("recurrence_backward", &recurrence_backward<T>, "cell"_a, own("starts"), none("d_states"),
         own("states"), own("saved"), own("h_first"), own("c_first"), own("weight_hh"),
-        none("weight_ch"), own("d_h"), own("d_c"), own("d_gates"), "only_reverse"_a, "threads"_a);
+        none("weight_ch"), own("d_h"), own("d_c"), own("d_gates"), "threads"_a);
   m.def("matmul", &matmul<T>, own("x"), own("panels"), none("bias"), own("out"), "accumulate"_a, "threads"_a);
   m.def("outer", &outer<T>, own("left"), none("left_row"), own("right"), own("out"), "threads"_a);
   m.def("sum_rows", &sum_rows<T>, own("values"), own("index"), own("out"), "threads"_a);

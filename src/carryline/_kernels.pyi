@@ -59,7 +59,6 @@ def recurrence_forward(
     c: _Array,
     states: _Array | None,
     saved: _Array | None,
-    only_reverse: bool,
     threads: int,
 ) -> None: ...
 def recurrence_backward(
@@ -75,6 +74,5 @@ def recurrence_backward(
     d_h: _Array,
     d_c: _Array,
     d_gates: _Array,
-    only_reverse: bool,
     threads: int,
 ) -> None: ...

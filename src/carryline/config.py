@@ -69,10 +69,11 @@ class Config:
     @staticmethod
     def from_dict(settings: Mapping[str, Any]) -> Config:
         """The configuration in `settings`, which must have all of `Config`'s keys and no others."""
-        missing = [f.name for f in dataclasses.fields(Config) if f.name not in settings]
-        if missing and settings.keys() <= {f.name for f in dataclasses.fields(Config)}:
-            raise ConfigError(f"missing settings: {', '.join(missing)}")
-        return Config().replace(**dict(settings))
+        config = Config().replace(**settings)
+        missing = config.to_dict().keys() - settings.keys()
+        if missing:
+            raise ConfigError(f"missing settings: {', '.join(sorted(missing))}")
+        return config
 
 
 def _rules(c: Config) -> list[tuple[str, bool]]:

@@ -151,7 +151,7 @@ class Layer:
         saved = empty((count, plan.tokens, width), self.dtype) if save else None
         _kernels.recurrence_forward(
             self.cell.number, plan.starts, projected, row, self._recurrent, self._carry,
-            self._candidate, last_h, last_c, out, saved, False, threads,
+            self._candidate, last_h, last_c, out, saved, threads,
         )  # fmt: skip
         return Trace(out, last_h, last_c, h, c, saved)
 
@@ -179,7 +179,7 @@ class Layer:
         d_gates = empty((len(self.directions), plan.tokens, gradients), self.dtype)
         _kernels.recurrence_backward(
             self.cell.number, plan.starts, d_states, trace.states, trace.saved, trace.h_first,
-            trace.c_first, recurrent, carry, d_h, d_c, d_gates, False, threads,
+            trace.c_first, recurrent, carry, d_h, d_c, d_gates, threads,
         )  # fmt: skip
         d_layer: list[dict[str, Array]] = [{} for _ in self.directions]
         d_inputs: list[Array] = [d_gates] * len(self.directions)
