@@ -47,14 +47,14 @@ template <class T> struct Lstm {
     const V o = sigmoid(in.sum[3]), c = fma(f, in.c, i * g);
     return {o * tanh(c), c, {i, f, g, o, c}};
   }
+  // o tanh(c)^2 = h^2 / o: a division instead of a hyperbolic tangent. An o of 0 made h 0 as well.
   static void gradient(const GradIn<V, saved>& in, V& d_h, V& d_c, V (&d)[gradients]) {
     const V i = in.saved[0], f = in.saved[1], g = in.saved[2], o = in.saved[3];
-    const V tanh_c = tanh(in.saved[4]);
-    const V d_carry = fma(d_h * o, 1 - tanh_c * tanh_c, d_c);
+    const V d_carry = fma(d_h, o - in.h * in.h / (o + T(1e-30)), d_c);
     d[0] = d_carry * g * i * (1 - i);
     d[1] = d_carry * in.c_before * f * (1 - f);
     d[2] = d_carry * i * (1 - g * g);
-    d[3] = d_h * tanh_c * o * (1 - o);
+    d[3] = d_h * in.h * (1 - o);
     d_c = d_carry * f;
     d_h = V{};
   }
@@ -102,5 +102,11 @@ template <class T> struct Carry {
     d_h = V{};
   }
 };
+
+// The gate (as ordered in the weights) of the p-th product and of the first gradient by W x.
+template <class C> constexpr int gate_of_product(int p) {
+  return C::late_candidate ? (p + C::products - 1) % C::products : p;
+}
+template <class C> constexpr int first_input_gradient = C::gradients - C::gates;
 
 }  // namespace carryline::CARRYLINE_ISA

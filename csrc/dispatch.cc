@@ -8,9 +8,11 @@ namespace carryline {
   namespace isa {                         \
   extern const Kernels<float> single;     \
   extern const Kernels<double> twofold;   \
+  extern const Kernels<float> paired;     \
   }
 
 #if defined(__x86_64__)
+CARRYLINE_DECLARE(avx512_bf16)
 CARRYLINE_DECLARE(avx512)
 CARRYLINE_DECLARE(avx2)
 #endif
@@ -25,14 +27,16 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 }
+bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 const InstructionSet all[] = {
 #if defined(__x86_64__)
-    {"avx512", has_avx512, avx512::single, avx512::twofold},
-    {"avx2", has_avx2, avx2::single, avx2::twofold},
+    {"avx512_bf16", has_avx512_bf16, avx512_bf16::single, avx512_bf16::twofold, avx512_bf16::paired},
+    {"avx512", has_avx512, avx512::single, avx512::twofold, avx512::paired},
+    {"avx2", has_avx2, avx2::single, avx2::twofold, avx2::paired},
 #endif
-    {"baseline", always, baseline::single, baseline::twofold},
+    {"baseline", always, baseline::single, baseline::twofold, baseline::paired},
 };
 
 const InstructionSet* chosen = nullptr;

@@ -14,8 +14,9 @@ std::vector<std::string> instruction_sets();
 void use_instruction_set(const std::string& name);
 const InstructionSet& instruction_set();
 
-template <class T> const Kernels<T>& kernels() {
-  if constexpr (sizeof(T) == sizeof(float)) return instruction_set().single;
+// brief: those whose products are of bfloat16; double precision has none.
+template <class T> const Kernels<T>& kernels(bool brief = false) {
+  if constexpr (sizeof(T) == sizeof(float)) return brief ? instruction_set().paired : instruction_set().single;
   else return instruction_set().twofold;
 }
 

@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "matmul.h"
+#include "outer.h"
 #include "peak.h"
 #include "pooling.h"
 #include "recurrence_backward.h"
@@ -9,18 +10,29 @@
 
 namespace carryline::CARRYLINE_ISA {
 
-template <class T> constexpr Kernels<T> table() {
+template <class C> constexpr CellShape shape() {
+  return {C::gates, C::products, C::saved, C::gradients, C::carry, C::carry_in_output, C::late_candidate};
+}
+
+// O: what products multiply (see vec.h).
+template <class T, class O> constexpr Kernels<T> table() {
   return {
-      {forward<Rnn, T>, forward<Lstm, T>, forward<Gru, T>, forward<Carry, T>},
-      {backward<Rnn, T>, backward<Lstm, T>, backward<Gru, T>, backward<Carry, T>},
-      matmul<T>, outer<T>, pool<T>, pool_backward<T>, peak<T>,
-      gates_size<T>, pack_gates<T>, panels_size<T>, pack_panels<T>,
+      {shape<Rnn<T>>(), shape<Lstm<T>>(), shape<Gru<T>>(), shape<Carry<T>>()}, lanes<T>,
+      {forward<Rnn, T, O>, forward<Lstm, T, O>, forward<Gru, T, O>, forward<Carry, T, O>},
+      {backward<Rnn, T, O>, backward<Lstm, T, O>, backward<Gru, T, O>, backward<Carry, T, O>},
+      matmul<T, O>, outer<T, O>, pool<T>, pool_backward<T>, peak<O>,
+      gates_size<O>, pack_gates<O, T>,
+      {products_size<Rnn, T, O>, products_size<Lstm, T, O>, products_size<Gru, T, O>, products_size<Carry, T, O>},
+      {pack_products<Rnn, T, O>, pack_products<Lstm, T, O>, pack_products<Gru, T, O>, pack_products<Carry, T, O>},
+      panels_size<O>, pack_panels<O, T>,
   };
 }
 
 extern const Kernels<float> single;
 extern const Kernels<double> twofold;
-const Kernels<float> single = table<float>();
-const Kernels<double> twofold = table<double>();
+extern const Kernels<float> paired;
+const Kernels<float> single = table<float, float>();
+const Kernels<double> twofold = table<double, double>();
+const Kernels<float> paired = table<float, Pair>();
 
 }  // namespace carryline::CARRYLINE_ISA

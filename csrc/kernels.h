@@ -39,7 +39,7 @@ template <class T> struct ForwardArgs {
   T* c[2];                    // the same of the carry
   T* states;                  // [tokens, stride] or null
   int64_t stride;
-  T* saved;                   // [tokens, saved * hidden] what backward needs, or null
+  T* saved;                   // [tokens][units / lanes][saved][lane] what backward needs, or null
 };
 
 template <class T> struct BackwardArgs {
@@ -48,14 +48,18 @@ template <class T> struct BackwardArgs {
   const T* d_states;          // [tokens, stride] or null
   const T* states;            // [tokens, stride]
   int64_t stride;
-  const T* saved;             // [tokens, saved * hidden]
+  const T* saved;             // [tokens][units / lanes][saved][lane]
   const T* h_first;           // [ranks, hidden]
   const T* c_first;           // [ranks, hidden]
-  const T* weight_hh;         // packed, see pack_panels
-  const T* weight_ch;         // packed; carry only
+  const T* weight_hh;         // packed, see pack_products
+  const T* weight_ch;         // packed, see pack_panels; carry only
   T* d_h;                     // [ranks, hidden] gradient of the final state, on return of the first
   T* d_c;                     // the same of the carry
-  T* d_gates;                 // [tokens, gate_gradients * hidden]
+  const int32_t* row;         // [tokens] row of the projection a token read; null: its position
+  T* d_projected;             // [rows, gates * hidden] added to; without `row` written
+  T* d_weight_hh;             // [products * hidden, hidden] added to
+  T* d_weight_ch;             // [hidden, hidden] added to; carry only
+  T* d_bias;                  // [gate_gradients, hidden] added to
 };
 
 // out [rows, columns] = x [rows, inner] times packed panels, plus bias or what `out` held.
@@ -76,7 +80,6 @@ template <class T> struct OuterArgs {
   int64_t tokens, begin, end, columns;
   const T* left;
   int64_t left_stride;
-  const int32_t* left_row;    // [tokens] row of `left`, negative: none; null: the token itself
   const T* right;
   int64_t right_stride;
   T* out;
@@ -103,7 +106,15 @@ template <class T> struct PoolGradientArgs {
   T* d_states;                // [tokens, width]
 };
 
+// Of a cell: see cells.h.
+struct CellShape {
+  int gates, products, saved, gradients;
+  bool carry, carry_in_output, late_candidate;
+};
+
 template <class T> struct Kernels {
+  CellShape cells[4];
+  int lanes;
   void (*forward[4])(const ForwardArgs<T>&);
   void (*backward[4])(const BackwardArgs<T>&);
   void (*matmul)(const MatmulArgs<T>&);
@@ -112,9 +123,12 @@ template <class T> struct Kernels {
   void (*pool_backward)(const PoolGradientArgs<T>&);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
   double (*peak)(int64_t count);
-  // Number of values of a packed matrix, and the packing itself.
+  // Number of values of a packed matrix, and the packing itself. Pairs of bfloat16 lie in such
+  // matrices as values of the same size.
   int64_t (*gates_size)(int64_t gates, int64_t inner, int64_t hidden);
   void (*pack_gates)(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* packed);
+  int64_t (*products_size[4])(int64_t hidden);
+  void (*pack_products[4])(const T* weight, int64_t hidden, T* packed);
   int64_t (*panels_size)(int64_t inner, int64_t columns);
   void (*pack_panels)(const T* matrix, int64_t inner, int64_t columns, bool transposed, T* packed);
 };
@@ -124,6 +138,7 @@ struct InstructionSet {
   bool (*supported)();
   const Kernels<float>& single;
   const Kernels<double>& twofold;
+  const Kernels<float>& paired;  // with products of bfloat16
 };
 
 }  // namespace carryline

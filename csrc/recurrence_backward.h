@@ -1,80 +1,183 @@
-// The time loop of one direction, backward: only what must be done in it. Gradients of the gates
-// are written out; those of the weights and inputs are large products over all tokens afterwards.
+// The time loop of one direction, backward. What every step does is the gradients of the gates and
+// their products with U; what can wait is done a stretch of tokens at a time (see stretch.h).
 #pragma once
 
-#include "cells.h"
-#include "kernels.h"
-#include "tile.h"
+#include "stretch.h"
 
 namespace carryline::CARRYLINE_ISA {
 
-// Gradients of one rank's gates at one step, and of its carry before that step.
-template <template <class> class Cell, class T>
-inline void backward_cell(const BackwardArgs<T>& a, int64_t rank, int64_t at, int64_t before) {
+// Gradients of the states, rows padded to whole panels, so that no product ends within a vector.
+template <class T> struct StateGradients {
+  int64_t stride;
+  Buffer<T> h, c;
+
+  explicit StateGradients(const BackwardArgs<T>& a)
+      : stride((a.hidden + width - 1) / width * width), h(a.sequences.ranks() * stride),
+        c(a.sequences.ranks() * stride) {
+    copy(a, [](T* outside, T* inside, size_t bytes) { memcpy(inside, outside, bytes); });
+  }
+  void give(const BackwardArgs<T>& a) const {
+    copy(a, [](T* outside, T* inside, size_t bytes) { memcpy(outside, inside, bytes); });
+  }
+
+ private:
+  static constexpr int64_t width = panel_vectors * lanes<T>;
+  template <class Move> void copy(const BackwardArgs<T>& a, Move move) const {
+    for (int64_t rank = 0; rank < a.sequences.ranks(); ++rank) {
+      move(a.d_h + rank * a.hidden, h.at + rank * stride, size_t(a.hidden) * sizeof(T));
+      move(a.d_c + rank * a.hidden, c.at + rank * stride, size_t(a.hidden) * sizeof(T));
+    }
+  }
+};
+
+// Gradients of one rank's gates at the token at `at`, whose first state came from that at `before`
+// (negative: from the given ones).
+template <template <class> class Cell, class T, class O>
+inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, int64_t at, int64_t before,
+                          T* d_h, T* d_c) {
   using C = Cell<T>;
-  const int64_t hidden = a.hidden;
-  const T* saved = a.saved + at * C::saved * hidden;
+  const auto& a = s.args;
+  const int64_t hidden = a.hidden, width = blocks_of<T>(hidden) * C::saved * lanes<T>;
+  const T *states = a.states + at * a.stride, *saved = a.saved + at * width;
+  const T *d_states = a.d_states ? a.d_states + at * a.stride : nullptr;
   const T* h_before = before < 0 ? a.h_first + rank * hidden : a.states + before * a.stride;
-  const T* c_before = before < 0 ? a.c_first + rank * hidden
-                                 : a.saved + ((before + 1) * C::saved - 1) * hidden;
-  T *d_h = a.d_h + rank * hidden, *d_c = a.d_c + rank * hidden;
-  T* d_gates = a.d_gates + at * C::gradients * hidden;
-  for (int64_t j = 0; j < hidden; j += lanes<T>) {
-    const int64_t n = hidden - j;
+  const T* c_saved = before < 0 ? nullptr : a.saved + before * width + (C::saved - 1) * lanes<T>;
+  const T* c_first = a.c_first + rank * hidden;
+  s.position[slot] = at;
+  each_block<T>(hidden, [&](int64_t b, auto n) {
+    const int64_t j = b * lanes<T>;
     GradIn<Vec<T>, C::saved> in{};
-    for (int v = 0; v < C::saved; ++v) in.saved[v] = load(saved + v * hidden + j, n);
-    in.h = load(a.states + at * a.stride + j, n);
-    if constexpr (C::late_candidate) in.h_before = load(h_before + j, n);
-    if constexpr (C::carry) in.c_before = load(c_before + j, n);
-    Vec<T> dh = load(d_h + j, n), dc{}, d[C::gradients];
-    if constexpr (C::carry) dc = load(d_c + j, n);
-    if (a.d_states) dh += load(a.d_states + at * a.stride + j, n);
+    for (int v = 0; v < C::saved; ++v) in.saved[v] = load(saved + (b * C::saved + v) * lanes<T>);
+    in.h = load(states + j, n);
+    in.h_before = load(h_before + j, n);
+    if constexpr (C::carry)
+      in.c_before = c_saved ? load(c_saved + b * C::saved * lanes<T>) : load(c_first + j, n);
+    Vec<T> dh = load(d_h + j), dc{}, d[C::gradients];
+    if constexpr (C::carry) dc = load(d_c + j);
+    if (d_states) dh += load(d_states + j, n);
     C::gradient(in, dh, dc, d);
-    store(d_h + j, dh, n);
-    if constexpr (C::carry) store(d_c + j, dc, n);
-    for (int g = 0; g < C::gradients; ++g) store(d_gates + g * hidden + j, d[g], n);
-  }
+    store(d_h + j, dh);
+    if constexpr (C::carry) store(d_c + j, dc);
+    T* to = s.gradients(slot, b);
+    for (int g = 0; g < C::gradients; ++g) store(to + g * lanes<T>, d[g]);
+    s.keep_row(slot, b);
+    store(s.h_before.at + s.left(slot, j), in.h_before);
+    if constexpr (C::carry_in_output) store(s.c_before.at + s.left(slot, j), in.c_before);
+  });
 }
 
-// out [R, hidden] += d [R, inner] times packed panels.
-template <class T, int R>
-inline void add_product(const T* d, int64_t d_stride, const T* panels, int64_t inner, T* out,
-                        int64_t hidden) {
+// Fetches what the token at `at` will need, a step ahead of its use.
+template <class C, class T> inline void fetch_token(const BackwardArgs<T>& a, int64_t at) {
+  constexpr int64_t line = 64 / int64_t(sizeof(T));
+  const int64_t width = blocks_of<T>(a.hidden) * C::saved * lanes<T>;
+  for (int64_t j = 0; j < width; j += line) __builtin_prefetch(a.saved + at * width + j, 0, 0);
+  for (int64_t j = 0; j < a.hidden; j += line) __builtin_prefetch(a.states + at * a.stride + j, 0, 2);
+}
+
+// out [R, M panels] += gradients of R slots, panels `from` to `to`, times packed weights.
+template <template <class> class Cell, class T, class O, int R, int M>
+inline void product_tile(const Stretch<Cell, T, O>& s, int64_t slot, int64_t from, int64_t to,
+                         const O* weight, int64_t block, T* out, int64_t stride) {
+  using S = Stretch<Cell, T, O>;
   constexpr int N = panel_vectors;
-  for (int64_t first = 0; first < hidden; first += N * lanes<T>) {
-    Vec<T> sum[1][R][N];
+  Vec<T> sum[M][R][N];
+#pragma GCC unroll 4
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) {
-        const int64_t j = first + n * lanes<T>;
-        sum[0][r][n] = j < hidden ? load(out + r * hidden + j, hidden - j) : Vec<T>{};
-      }
-    multiply<T, 1, R, N>(sum, d, d_stride, panels + first * inner, 0, inner);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[m][r][n] = load(out + r * stride + (m * N + n) * lanes<T>);
+  for (int64_t p = from; p < to; ++p)
+    multiply<O, M, R, N>(sum, s.row(p, slot), {weight + p * terms<O>(S::inner) * N * lanes<T>, block, N * lanes<T>},
+                         terms<O>(S::inner));
+#pragma GCC unroll 4
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) {
-        const int64_t j = first + n * lanes<T>;
-        if (j < hidden) store(out + r * hidden + j, sum[0][r][n], hidden - j);
-      }
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) store(out + r * stride + (m * N + n) * lanes<T>, sum[m][r][n]);
+}
+
+// d_h [count, hidden] += gradients of `count` slots times U. A chunk of U that fits the first cache
+// serves all rows before the next one.
+template <template <class> class Cell, class T, class O>
+void add_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* d_h, int64_t stride) {
+  using S = Stretch<Cell, T, O>;
+  constexpr int64_t width = panel_vectors * lanes<T>, bytes = terms<O>(S::inner) * width * int64_t(sizeof(O));
+  constexpr int64_t chunk = bytes < 24 << 10 ? (24 << 10) / bytes : 1;
+  constexpr int most = rows_of_tile(panel_vectors), few = accumulators / (2 * panel_vectors);
+  const int64_t block = s.panels * terms<O>(S::inner) * width;
+  const auto* weight = reinterpret_cast<const O*>(s.args.weight_hh);
+  for (int64_t column = 0; column < stride;) {
+    const bool two = count <= few && column + 2 * width <= stride;
+    for (int64_t from = 0; from < s.panels; from += chunk) {
+      const int64_t to = from + chunk < s.panels ? from + chunk : s.panels;
+      const O* panel = weight + column / width * block;
+      if (two)
+        rest_of_rows<few>(count, 0, [&](auto rows, int64_t r) {
+          product_tile<Cell, T, O, decltype(rows)::value, 2>(s, slot + r, from, to, panel, block,
+                                                          d_h + r * stride + column, stride);
+        });
+      else
+        tiles_of_rows<most>(count, [&](auto rows, int64_t r) {
+          product_tile<Cell, T, O, decltype(rows)::value, 1>(s, slot + r, from, to, panel, block,
+                                                          d_h + r * stride + column, stride);
+        });
+    }
+    column += two ? 2 * width : width;
   }
 }
 
-template <template <class> class Cell, class T> void backward(const BackwardArgs<T>& a) {
+// carry: d_c [count, hidden] += gradients of the output times V_o.
+template <template <class> class Cell, class T, class O>
+void add_carry_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* d_c, int64_t stride) {
+  constexpr int N = panel_vectors;
+  constexpr int64_t width = N * lanes<T>;
+  const auto* weight = reinterpret_cast<const O*>(s.args.weight_ch);
+  for (int64_t column = 0; column < stride; column += width)
+    tiles_of_rows<rows_of_tile(N)>(count, [&](auto rows, int64_t r) {
+      constexpr int R = decltype(rows)::value;
+      Vec<T> sum[1][R][N];
+      T* out = d_c + r * stride + column;
+      for (int i = 0; i < R; ++i)
+        for (int n = 0; n < N; ++n) sum[0][i][n] = load(out + i * stride + n * lanes<T>);
+      for (int64_t k = 0; k < s.hidden; k += lanes<T>) {
+        Left<O> d = s.row(k / lanes<T>, slot + r);
+        d.at += terms<O>(3 * lanes<T>);
+        multiply<O, 1, R, N>(sum, d, {weight + column * terms<O>(s.hidden) + terms<O>(k) * width, 0, width},
+                             terms<O>(s.hidden - k < lanes<T> ? s.hidden - k : lanes<T>));
+      }
+      for (int i = 0; i < R; ++i)
+        for (int n = 0; n < N; ++n) store(out + i * stride + n * lanes<T>, sum[0][i][n]);
+    });
+}
+
+template <template <class> class Cell, class T, class O> void backward(const BackwardArgs<T>& a) {
   using C = Cell<T>;
   const auto& q = a.sequences;
-  const int64_t hidden = a.hidden, width = C::gradients * hidden;
+  Stretch<Cell, T, O> s(a);
+  StateGradients<T> d(a);
   for (int64_t taken = 0; taken < q.steps; ++taken) {
     const int64_t step = q.reverse ? taken : q.steps - 1 - taken;
     const int64_t source = q.reverse ? step + 1 : step - 1;
-    const int64_t position = q.position(step), going_before = q.active(source);
-    tiles_of_rows<rows_of_tile(panel_vectors)>(q.active(step), [&](auto rows, int64_t rank) {
-      constexpr int R = decltype(rows)::value;
-      for (int64_t r = rank; r < rank + R; ++r)
-        backward_cell<Cell, T>(a, r, position + r, r < going_before ? q.position(source) + r : -1);
-      const T* d = a.d_gates + (position + rank) * width;
-      add_product<T, R>(d, width, a.weight_hh, C::products * hidden, a.d_h + rank * hidden, hidden);
+    const int64_t active = q.active(step), going_before = q.active(source);
+    const int64_t position = q.position(step), before = going_before ? q.position(source) : 0;
+    for (int64_t rank = 0; rank < active;) {
+      if (s.room() < active - rank && s.count > 0) s.flush();
+      const int64_t count = active - rank < s.room() ? active - rank : s.room(), slot = s.count;
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t r = rank + i, from = r < going_before ? before + r : -1;
+        backward_cell(s, slot + i, r, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
+        if (from >= 0) fetch_token<C>(a, from);
+      }
+      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride);
       if constexpr (C::carry_in_output)
-        add_product<T, R>(d + 3 * hidden, width, a.weight_ch, hidden, a.d_c + rank * hidden, hidden);
-    });
+        add_carry_products(s, slot, count, d.c.at + rank * d.stride, d.stride);
+      s.count += count, rank += count;
+    }
   }
+  s.finish();
+  d.give(a);
 }
 
 }  // namespace carryline::CARRYLINE_ISA

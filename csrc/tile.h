@@ -12,28 +12,59 @@ namespace carryline::CARRYLINE_ISA {
 constexpr int panel_vectors = 4;                          // vectors side by side in a panel
 constexpr int accumulators = registers == 32 ? 24 : 12;  // leaves room for the operands
 
+template <class T> constexpr int64_t blocks_of(int64_t units) { return (units + lanes<T> - 1) / lanes<T>; }
+
 constexpr int rows_of_tile(int vectors) {
-  const int rows = accumulators / vectors;
-  return rows > 8 ? 8 : rows;
+  const int rows = accumulators / vectors, most = accumulators / 3;
+  return rows > most ? most : rows;
 }
 
-// sum[m][r][n] += x[r][k] * weight[m][k][n] for all k; the m-th weight `block` values further on.
-template <class T, int M, int R, int N>
-inline __attribute__((always_inline)) void multiply(Vec<T> (&sum)[M][R][N], const T* x,
-                                                    int64_t x_stride, const T* weight,
-                                                    int64_t block, int64_t inner) {
+// Where an operand's values lie: x[r][k] is `row` and `step` values further on for each r and k;
+// weight[m][k][n] is `block` and `step` values further on for each m and k.
+template <class O> struct Left {
+  const O* at;
+  int64_t row, step;
+};
+template <class O> struct Right {
+  const O* at;
+  int64_t block, step;
+};
+
+// sum[m][r][n] += x[r][k] * weight[m][k][n] for all terms k.
+// The shorter side of the tile stays in registers for a step, the longer one passes through one:
+// 4 rows x 3 vectors held by rows took all 16 registers of AVX2 and ran at half the speed.
+template <class O, int M, int R, int N>
+inline __attribute__((always_inline)) void multiply(Vec<typename SumOf<O>::type> (&sum)[M][R][N],
+                                                    Left<O> x, Right<O> weight, int64_t inner) {
   for (int64_t k = 0; k < inner; ++k) {
-    Vec<T> left[R];
+    const O *left_k = x.at + k * x.step, *right_k = weight.at + k * weight.step;
+    if constexpr (R <= N) {
+      Vec<O> left[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) left[r] = broadcast(x[r * x_stride + k]);
+      for (int r = 0; r < R; ++r) left[r] = broadcast(left_k[r * x.row]);
 #pragma GCC unroll 4
-    for (int m = 0; m < M; ++m)
+      for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) {
-        const Vec<T> right = load(weight + m * block + (k * N + n) * lanes<T>);
+        for (int n = 0; n < N; ++n) {
+          const Vec<O> right = load(right_k + m * weight.block + n * lanes<O>);
 #pragma GCC unroll 8
-        for (int r = 0; r < R; ++r) sum[m][r][n] = fma(left[r], right, sum[m][r][n]);
+          for (int r = 0; r < R; ++r) sum[m][r][n] = fma(left[r], right, sum[m][r][n]);
+        }
+    } else {
+      Vec<O> right[M][N];
+#pragma GCC unroll 4
+      for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n) right[m][n] = load(right_k + m * weight.block + n * lanes<O>);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const Vec<O> left = broadcast(left_k[r * x.row]);
+#pragma GCC unroll 4
+        for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+          for (int n = 0; n < N; ++n) sum[m][r][n] = fma(left, right[m][n], sum[m][r][n]);
       }
+    }
   }
 }
 
@@ -52,31 +83,54 @@ template <int R, class Work> inline void tiles_of_rows(int64_t rows, Work&& work
   rest_of_rows<R - 1>(rows - first, first, work);
 }
 
-// weight [gates * hidden, inner] -> [hidden / lanes][inner][gate][lane], zero beyond `hidden`.
-template <class T> int64_t gates_size(int64_t gates, int64_t inner, int64_t hidden) {
-  return (hidden + lanes<T> - 1) / lanes<T> * inner * gates * lanes<T>;
-}
-template <class T>
-void pack_gates(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* packed) {
-  for (int64_t first = 0; first < hidden; first += lanes<T>)
-    for (int64_t k = 0; k < inner; ++k)
-      for (int64_t gate = 0; gate < gates; ++gate)
-        for (int64_t j = first; j < first + lanes<T>; ++j)
-          *packed++ = j < hidden ? weight[(gate * hidden + j) * inner + k] : T(0);
+// Calls work(block, values) for each vector of `units`; how many values it holds is known when
+// compiling but for one that ends within.
+template <int N> struct Values {
+  constexpr operator int64_t() const { return N; }
+};
+template <class T, class Work>
+inline __attribute__((always_inline)) void each_block(int64_t units, Work&& work) {
+  const int64_t whole = units / lanes<T>;
+  for (int64_t block = 0; block < whole; ++block) work(block, Values<lanes<T>>{});
+  if (whole * lanes<T> < units) work(whole, units - whole * lanes<T>);
 }
 
-// matrix [inner, columns] (or its transpose) -> panels [inner][panel_vectors * lanes].
-template <class T> int64_t panels_size(int64_t inner, int64_t columns) {
-  constexpr int64_t width = panel_vectors * lanes<T>;
-  return (columns + width - 1) / width * inner * width;
+// The k-th term of a packed operand, of numbers given by value(k); zero beyond `inner`.
+template <class O, class Value> inline O term(int64_t k, int64_t inner, Value&& value) {
+  if constexpr (depth<O> == 1) return value(k);
+  else return pair(value(2 * k), 2 * k + 1 < inner ? value(2 * k + 1) : 0.0f);
 }
-template <class T>
-void pack_panels(const T* matrix, int64_t inner, int64_t columns, bool transposed, T* packed) {
-  constexpr int64_t width = panel_vectors * lanes<T>;
+
+// weight [gates * hidden, inner] -> [hidden / lanes][term][gate][lane], zero beyond `hidden`.
+template <class O> int64_t gates_size(int64_t gates, int64_t inner, int64_t hidden) {
+  return blocks_of<O>(hidden) * terms<O>(inner) * gates * lanes<O>;
+}
+template <class O, class T>
+void pack_gates(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* out) {
+  O* packed = reinterpret_cast<O*>(out);
+  for (int64_t first = 0; first < hidden; first += lanes<O>)
+    for (int64_t k = 0; k < terms<O>(inner); ++k)
+      for (int64_t gate = 0; gate < gates; ++gate)
+        for (int64_t j = first; j < first + lanes<O>; ++j)
+          *packed++ = j < hidden ? term<O>(k, inner, [&](int64_t i) { return weight[(gate * hidden + j) * inner + i]; })
+                                 : O{};
+}
+
+// matrix [inner, columns] (or its transpose) -> panels [term][panel_vectors * lanes].
+template <class O> int64_t panels_size(int64_t inner, int64_t columns) {
+  constexpr int64_t width = panel_vectors * lanes<O>;
+  return (columns + width - 1) / width * terms<O>(inner) * width;
+}
+template <class O, class T>
+void pack_panels(const T* matrix, int64_t inner, int64_t columns, bool transposed, T* out) {
+  constexpr int64_t width = panel_vectors * lanes<O>;
+  O* packed = reinterpret_cast<O*>(out);
   for (int64_t first = 0; first < columns; first += width)
-    for (int64_t k = 0; k < inner; ++k)
+    for (int64_t k = 0; k < terms<O>(inner); ++k)
       for (int64_t j = first; j < first + width; ++j)
-        *packed++ = j >= columns ? T(0) : transposed ? matrix[j * inner + k] : matrix[k * columns + j];
+        *packed++ = j >= columns ? O{} : term<O>(k, inner, [&](int64_t i) {
+          return transposed ? matrix[j * inner + i] : matrix[i * columns + j];
+        });
 }
 
 }  // namespace carryline::CARRYLINE_ISA

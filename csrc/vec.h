@@ -55,16 +55,19 @@ template <class T> inline void store(T* to, Vec<T> x, int64_t n) {
   memcpy(to, &x, size_t(n) * sizeof(T));
 }
 // For what is read much later: past the caches where a vector is a whole cache line.
-template <class T> inline void store_far(T* to, Vec<T> x, int64_t n) {
+// `to` begins on a cache line.
+template <class T> inline void store_far(T* to, Vec<T> x) {
 #if defined(__AVX512F__)
-  if (n >= lanes<T> && reinterpret_cast<uintptr_t>(to) % 64 == 0)
-    return _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(x));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(x));
+#else
+  store(to, x);
 #endif
-  store(to, x, n);
 }
 // After `store_far`, before other threads read.
 inline void fence() {
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   _mm_sfence();
 #endif
 }
@@ -84,29 +87,103 @@ inline DoubleVector fma(DoubleVector a, DoubleVector b, DoubleVector c) { return
 template <class V> inline V fma(V a, V b, V c) { return a * b + c; }
 #endif
 
-// x P(x^2) / Q(x^2), clamped where single precision rounds to one; within 3e-7 of tanh relatively
-// and never beyond 1 - 6e-8. Coefficients by fit_tanh.py. A NaN stays a NaN.
-inline FloatVector tanh(FloatVector x) {
-  const FloatVector limit = broadcast(8.0f);
-  x = x > limit ? limit : x;
-  x = x < -limit ? -limit : x;
+// x between -limit and limit; a NaN stays a NaN, as the second operand of these instructions does.
+#if defined(__AVX512F__)
+inline FloatVector clamp(FloatVector x, float limit) {
+  return _mm512_max_ps(_mm512_set1_ps(-limit), _mm512_min_ps(_mm512_set1_ps(limit), x));
+}
+#elif defined(__AVX2__)
+inline FloatVector clamp(FloatVector x, float limit) {
+  return _mm256_max_ps(_mm256_set1_ps(-limit), _mm256_min_ps(_mm256_set1_ps(limit), x));
+}
+#else
+inline FloatVector clamp(FloatVector x, float limit) {
+  x = x > limit ? broadcast(limit) : x;
+  return x < -limit ? broadcast(-limit) : x;
+}
+#endif
+
+// x P(x^2) / Q(x^2) = a tanh(b x), for powers of two a and b: they only shift the coefficients'
+// exponents. Clamped where single precision rounds to one; within 3e-7 of tanh relatively and never
+// beyond 1 - 6e-8. Coefficients by fit_tanh.py.
+inline FloatVector scaled_tanh(FloatVector x, float a, float b) {
+  x = clamp(x, 8.0f / b);
+  const float b2 = b * b, b4 = b2 * b2, b6 = b4 * b2, b8 = b4 * b4, ab = a * b;
   const FloatVector s = x * x;
-  FloatVector p = broadcast(1.5230556371648163e-08f), q = broadcast(8.522503094354761e-07f);
-  p = fma(p, s, broadcast(2.1894760720897466e-05f));
-  q = fma(q, s, broadcast(0.00034113015863113105f));
-  p = fma(p, s, broadcast(0.003571603912860155f));
-  q = fma(q, s, broadcast(0.0261644646525383f));
-  p = fma(p, s, broadcast(0.13444502651691437f));
-  q = fma(q, s, broadcast(0.4677782952785492f));
-  p = fma(p, s, broadcast(1.0f));
+  FloatVector p = broadcast(1.5230556371648163e-08f * b8 * ab), q = broadcast(8.522503094354761e-07f * b8);
+  p = fma(p, s, broadcast(2.1894760720897466e-05f * b6 * ab));
+  q = fma(q, s, broadcast(0.00034113015863113105f * b6));
+  p = fma(p, s, broadcast(0.003571603912860155f * b4 * ab));
+  q = fma(q, s, broadcast(0.0261644646525383f * b4));
+  p = fma(p, s, broadcast(0.13444502651691437f * b2 * ab));
+  q = fma(q, s, broadcast(0.4677782952785492f * b2));
+  p = fma(p, s, broadcast(ab));
   q = fma(q, s, broadcast(1.0f));
   return x * p / q;
 }
+inline FloatVector tanh(FloatVector x) { return scaled_tanh(x, 1.0f, 1.0f); }
+inline FloatVector sigmoid(FloatVector x) { return scaled_tanh(x, 0.5f, 0.5f) + 0.5f; }
 // Double precision serves gradient checks: exactness before speed.
 inline DoubleVector tanh(DoubleVector x) {
   for (int lane = 0; lane < lanes<double>; ++lane) x[lane] = ::tanh(x[lane]);
   return x;
 }
-template <class V> inline V sigmoid(V x) { return fma(tanh(x * 0.5f), x * 0 + 0.5f, x * 0 + 0.5f); }
+inline DoubleVector sigmoid(DoubleVector x) { return tanh(x * 0.5) * 0.5 + 0.5; }
+
+// What a product multiplies: numbers of the type it sums in, or pairs of them rounded to bfloat16
+// (the upper half of a float, to the nearest, ties to even), of which a step takes two at once.
+struct Pair {
+  uint16_t first, second;
+};
+typedef uint32_t PairVector __attribute__((vector_size(vector_bytes)));
+typedef uint32_t PairLoose __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
+template <> struct VectorOf<Pair> { using type = PairVector; using loose = PairLoose; };
+template <class O> struct SumOf { using type = O; };
+template <> struct SumOf<Pair> { using type = float; };
+template <class O> constexpr int depth = 1;  // numbers of a sum's term
+template <> inline constexpr int depth<Pair> = 2;
+// So many terms take `count` numbers.
+template <class O> constexpr int64_t terms(int64_t count) { return (count + depth<O> - 1) / depth<O>; }
+
+template <> inline PairVector broadcast(Pair x) {
+  uint32_t both;
+  memcpy(&both, &x, sizeof both);
+  return both - PairVector{};
+}
+// The products of both halves, added.
+inline FloatVector fma(PairVector a, PairVector b, FloatVector c) {
+#if defined(__AVX512BF16__)
+  return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+#else
+  c = fma((FloatVector)(a << 16), (FloatVector)(b << 16), c);
+  return fma((FloatVector)(a & 0xffff0000u), (FloatVector)(b & 0xffff0000u), c);
+#endif
+}
+// Rounded to bfloat16, which is left in the upper half of each lane. A NaN stays one.
+inline PairVector round_upper(FloatVector x) {
+  const PairVector bits = (PairVector)x, quiet = bits | 0x00400000u;
+  const PairVector rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return (PairVector)(x == x ? rounded : quiet) & 0xffff0000u;
+}
+inline PairVector pair(FloatVector first, FloatVector second) {
+  return (round_upper(first) >> 16) | round_upper(second);
+}
+inline Pair pair(float first, float second) {
+  const PairVector both = pair(broadcast(first), broadcast(second));
+  Pair out;
+  memcpy(&out, &both, sizeof out);
+  return out;
+}
+// Neighbouring lanes paired: half as many pairs as lanes.
+inline void store_pairs(Pair* to, FloatVector x) {
+#if defined(__AVX512BF16__)
+  const __m256bh brief = _mm512_cvtneps_pbh((__m512)x);
+  memcpy(to, &brief, sizeof brief);
+#else
+  const PairVector upper = round_upper(x);
+  for (int lane = 0; lane < lanes<float>; lane += 2)
+    to[lane / 2] = {uint16_t(upper[lane] >> 16), uint16_t(upper[lane + 1] >> 16)};
+#endif
+}
 
 }  // namespace carryline::CARRYLINE_ISA

@@ -24,23 +24,21 @@ Weights = Mapping[str, Array]  # of one layer and direction, see `shapes`
 class Cell:
     """What the kernels must know of a cell.
 
-    gates: columns of `W x + b`, in units of the hidden size. saved: what forward keeps for
-    backward, a unit and token. gradients: columns of the gates' gradients that backward writes;
-    the last `gates` of them belong to `W x + b`.
+    gates: columns of `W x + b`, in units of the hidden size. gradients: columns of the gates'
+    gradients in the backward pass; the last `gates` of them belong to `W x + b`.
     """
 
     name: str
     number: int
     gates: int
-    saved: int
     gradients: int
     carry: bool
 
 
-RNN = Cell("rnn", 0, gates=1, saved=0, gradients=1, carry=False)
-LSTM = Cell("lstm", 1, gates=4, saved=5, gradients=4, carry=True)
-GRU = Cell("gru", 2, gates=3, saved=4, gradients=4, carry=False)
-CARRY = Cell("carry", 3, gates=4, saved=4, gradients=4, carry=True)
+RNN = Cell("rnn", 0, gates=1, gradients=1, carry=False)
+LSTM = Cell("lstm", 1, gates=4, gradients=4, carry=True)
+GRU = Cell("gru", 2, gates=3, gradients=4, carry=False)
+CARRY = Cell("carry", 3, gates=4, gradients=4, carry=True)
 CELLS: dict[str, Cell] = {cell.name: cell for cell in (RNN, LSTM, GRU, CARRY)}
 
 

@@ -6,8 +6,7 @@ order of `ragged.Plan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,27 +23,30 @@ Array = NDArray[Any]
 Rows = NDArray[np.int32]
 
 
-def _pack_gates(matrices: Sequence[Array], hidden: int) -> Array:
+def _pack_gates(matrices: Sequence[Array], hidden: int, brief: bool) -> Array:
     """[directions, packed] of weights [gates * hidden, inner]."""
     machine.check()
     twofold = matrices[0].dtype == np.float64
     gates, inner = matrices[0].shape[0] // hidden, matrices[0].shape[1]
-    size = _kernels.gates_size(gates, inner, hidden, twofold)
+    size = _kernels.gates_size(gates, inner, hidden, twofold, brief)
     packed = empty((len(matrices), size), matrices[0].dtype)
     for matrix, out in zip(matrices, packed, strict=True):
-        _kernels.pack_gates(np.ascontiguousarray(matrix), hidden, out)
+        _kernels.pack_gates(np.ascontiguousarray(matrix), hidden, out, brief)
     return packed
 
 
-def _pack_panels(matrices: Sequence[Array], transposed: bool) -> Array:
+def _pack_panels(matrices: Sequence[Array], transposed: bool, brief: bool) -> Array:
     """[directions, packed] of matrices [inner, columns], or of their transposes."""
     machine.check()
     inner, columns = matrices[0].shape[::-1] if transposed else matrices[0].shape
-    size = _kernels.panels_size(inner, columns, matrices[0].dtype == np.float64)
+    size = _kernels.panels_size(inner, columns, matrices[0].dtype == np.float64, brief)
     packed = empty((len(matrices), size), matrices[0].dtype)
     for matrix, out in zip(matrices, packed, strict=True):
-        _kernels.pack_panels(np.ascontiguousarray(matrix), transposed, out)
+        _kernels.pack_panels(np.ascontiguousarray(matrix), transposed, out, brief)
     return packed
+
+
+PRECISIONS = ("fp32", "bf16")
 
 
 class Dense:
@@ -55,13 +57,13 @@ class Dense:
 
     def __init__(self, weight: Array, bias: Array) -> None:
         self.outputs = len(weight)
-        self._panels = _pack_panels([weight], transposed=True)[0]
+        self._panels = _pack_panels([weight], True, False)[0]
         self._bias = np.ascontiguousarray(bias)
 
     def __call__(self, x: Array, threads: int) -> Array:
         """x: [rows, inputs] -> [rows, outputs]."""
         out = empty((len(x), self.outputs), x.dtype)
-        _kernels.matmul(x, self._panels, self._bias, out, False, threads)
+        _kernels.matmul(x, self._panels, self._bias, out, False, False, threads)
         return out
 
 
@@ -94,17 +96,25 @@ class Gradients:
 class Layer:
     """One recurrent layer's weights, packed for the kernels.
 
-    directions: the weights of each direction, one or two (see `cells.shapes`).
+    directions: the weights of each direction, one or two (see `cells.shapes`). precision: of the
+    products' factors, "fp32" (as the weights are, float64 too) or "bf16": rounded to bfloat16, two
+    at a time where the machine can; sums, states and activations stay float32.
+    Raises `ValueError` when there is no such precision for the weights' type.
     """
 
-    def __init__(self, cell: Cell, directions: Sequence[Weights]) -> None:
+    def __init__(self, cell: Cell, directions: Sequence[Weights], precision: str = "fp32") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self._brief = precision == "bf16"
         self.cell, self.directions = cell, directions
         self.hidden = directions[0]["weight_hh"].shape[1]
         self.inputs = directions[0]["weight_ih"].shape[1]
         self.dtype = directions[0]["weight_hh"].dtype
-        self._input = _pack_panels(self._each("weight_ih"), transposed=True)
-        self._recurrent = _pack_gates(self._each("weight_hh"), self.hidden)
-        self._carry = _pack_gates(self._each("weight_ch"), self.hidden) if cell is CARRY else None
+        self._input = _pack_panels(self._each("weight_ih"), True, self._brief)
+        self._recurrent = _pack_gates(self._each("weight_hh"), self.hidden, self._brief)
+        self._carry = None
+        if cell is CARRY:
+            self._carry = _pack_gates(self._each("weight_ch"), self.hidden, self._brief)
         self._candidate = np.stack(self._each("bias_hh")) if cell is GRU else None
 
     def _each(self, name: str) -> list[Array]:
@@ -112,19 +122,21 @@ class Layer:
 
     @cached_property
     def _backward_weights(self) -> tuple[Array, Array, Array | None]:
-        """Panels of W, U and the carry's weights as the backward pass multiplies by them."""
-        recurrent = self._each("weight_hh")
-        if self.cell is GRU:  # the kernel gives the gradients in the order n, r, z
-            recurrent = [np.roll(weight, self.hidden, axis=0) for weight in recurrent]
-        carry = _pack_panels(self._each("weight_ch"), False) if self.cell is CARRY else None
-        return _pack_panels(self._each("weight_ih"), False), _pack_panels(recurrent, False), carry
+        """W, U and the carry's weights as the backward pass multiplies by them."""
+        number, brief, each = self.cell.number, self._brief, self._each
+        size = _kernels.products_size(number, self.hidden, self.dtype == np.float64, brief)
+        recurrent = empty((len(self.directions), size), self.dtype)
+        for weight, packed in zip(each("weight_hh"), recurrent, strict=True):
+            _kernels.pack_products(number, np.ascontiguousarray(weight), packed, brief)
+        carry = _pack_panels(each("weight_ch"), False, brief) if self.cell is CARRY else None
+        return _pack_panels(each("weight_ih"), False, brief), recurrent, carry
 
     def project(self, x: Array, threads: int) -> Array:
         """W x + b for each direction: x [rows, input] -> [directions, rows, gates * hidden]."""
         shape = (len(self.directions), len(x), self.cell.gates * self.hidden)
         projected = empty(shape, self.dtype)
         for out, panels, bias in zip(projected, self._input, self._each("bias_ih"), strict=True):
-            _kernels.matmul(x, panels, np.ascontiguousarray(bias), out, False, threads)
+            _kernels.matmul(x, panels, np.ascontiguousarray(bias), out, False, self._brief, threads)
         return projected
 
     def forward(
@@ -144,14 +156,18 @@ class Layer:
         projected: from `project`; row: [tokens] the row of it that a token reads (None: its own
         position); h, c: first states by rank [directions, texts, hidden].
         """
-        count, width = len(self.directions), self.cell.saved * self.hidden
+        count = len(self.directions)
         h, c = np.ascontiguousarray(h), np.ascontiguousarray(c)
         last_h, last_c = h.copy(), c.copy()
         out = empty((plan.tokens, count * self.hidden), self.dtype) if states or save else None
-        saved = empty((count, plan.tokens, width), self.dtype) if save else None
+        saved = None
+        if save:
+            number, twofold = self.cell.number, self.dtype == np.float64
+            width = _kernels.saved_width(number, self.hidden, twofold)
+            saved = empty((count, plan.tokens, width), self.dtype)
         _kernels.recurrence_forward(
             self.cell.number, plan.starts, projected, row, self._recurrent, self._carry,
-            self._candidate, last_h, last_c, out, saved, threads,
+            self._candidate, last_h, last_c, out, saved, self._brief, threads,
         )  # fmt: skip
         return Trace(out, last_h, last_c, h, c, saved)
 
@@ -174,89 +190,36 @@ class Layer:
         """
         assert trace.states is not None and trace.saved is not None
         panels, recurrent, carry = self._backward_weights
+        cell, hidden, count = self.cell, self.hidden, len(self.directions)
+        rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
         d_h, d_c = np.array(d_h, order="C"), np.array(d_c, order="C")
-        gradients = self.cell.gradients * self.hidden
-        d_gates = empty((len(self.directions), plan.tokens, gradients), self.dtype)
+        # Without an index the kernel writes every row, with one it adds to them.
+        d_projected = (empty if row is None else zeros)((count, rows, gates), self.dtype)
+        d_recurrent = np.zeros((count, gates, hidden), self.dtype)
+        d_carry = np.zeros((count, hidden, hidden), self.dtype) if cell is CARRY else None
+        d_bias = np.zeros((count, cell.gradients, hidden), self.dtype)
         _kernels.recurrence_backward(
-            self.cell.number, plan.starts, d_states, trace.states, trace.saved, trace.h_first,
-            trace.c_first, recurrent, carry, d_h, d_c, d_gates, threads,
+            cell.number, plan.starts, d_states, trace.states, trace.saved, trace.h_first,
+            trace.c_first, recurrent, carry, row, d_h, d_c, d_projected, d_recurrent, d_carry,
+            d_bias, self._brief, threads,
         )  # fmt: skip
-        d_layer: list[dict[str, Array]] = [{} for _ in self.directions]
-        d_inputs: list[Array] = [d_gates] * len(self.directions)
-
-        def one(direction: int) -> None:
-            d, into, share = d_gates[direction], d_layer[direction], threads // len(d_gates) or 1
-            into |= self._recurrent_gradients(plan, trace, direction, d, share)
-            d_inputs[direction] = self._input_gradients(x, row, d, into, share)
-
-        _each_on_a_thread(one, len(d_gates), threads)
+        d_layer: list[dict[str, Array]] = []
+        for number, d in enumerate(d_projected):
+            by_input = np.zeros((self.inputs, gates), self.dtype)
+            _kernels.outer(x, d, by_input, self._brief, threads)
+            by_bias = d_bias[number, cell.gradients - cell.gates :].reshape(-1)
+            into = {"weight_ih": np.ascontiguousarray(by_input.T), "weight_hh": d_recurrent[number]}
+            into |= {"bias_ih": by_bias}
+            if cell is GRU:
+                into["bias_hh"] = d_bias[number, 0]
+            if d_carry is not None:
+                into["weight_ch"] = d_carry[number]
+            d_layer.append(into)
         d_x = zeros(x.shape, self.dtype) if by_x else None
         if d_x is not None:
-            for d_input, panel in zip(d_inputs, panels, strict=True):
-                _kernels.matmul(d_input, panel, None, d_x, True, threads)
+            for d, panel in zip(d_projected, panels, strict=True):
+                _kernels.matmul(d, panel, None, d_x, True, self._brief, threads)
         return Gradients(d_x, d_layer, d_h, d_c)
-
-    def _input_gradients(
-        self, x: Array, row: Rows | None, d: Array, into: dict[str, Array], threads: int
-    ) -> Array:
-        """By W and b, written to `into`, and by W x + b: [rows of x, gates * hidden].
-
-        Tokens that read the same row have their gradients summed first: a batch of reviews has
-        one distinct token in five, so the products shrink as much.
-        """
-        gates = self.cell.gates * self.hidden
-        d = d[:, d.shape[1] - gates :]
-        if row is not None:
-            summed = zeros((len(x), gates), self.dtype)
-            _kernels.sum_rows(d, row, summed, threads)
-            d = summed
-        into["weight_ih"] = self._outer(d, None, x, threads)
-        into["bias_ih"] = d.sum(axis=0)
-        return d
-
-    def _recurrent_gradients(
-        self, plan: Plan, trace: Trace, direction: int, d: Array, threads: int
-    ) -> dict[str, Array]:
-        """By U, and by what gru and carry have besides."""
-        assert trace.states is not None and trace.saved is not None
-        hidden, before = self.hidden, plan.previous(reverse=direction == 1)
-        first = np.flatnonzero(before < 0)
-        rank = plan.rank[first]
-        states = trace.states[:, direction * hidden : (direction + 1) * hidden]
-
-        def by(left: Array, left_first: Array, right: Array) -> Array:
-            out = self._outer(left, before, right, threads)
-            if left_first.any():
-                _kernels.outer(left_first[rank], None, np.ascontiguousarray(right[first]), out, 1)
-            return out
-
-        products = hidden * (3 if self.cell is GRU else self.cell.gates)
-        by_hh = by(states, trace.h_first[direction], d[:, :products])
-        into = {"weight_hh": np.ascontiguousarray(by_hh.T)}
-        if self.cell is GRU:
-            into["weight_hh"] = np.roll(into["weight_hh"], -hidden, axis=0)
-            into["bias_hh"] = d[:, :hidden].sum(axis=0)
-        if self.cell is CARRY:
-            carries = trace.saved[direction][:, 3 * hidden :]
-            by_ch = by(carries, trace.c_first[direction], d[:, 3 * hidden :])
-            into["weight_ch"] = np.ascontiguousarray(by_ch.T)
-        return into
-
-    def _outer(self, left: Array, left_row: Rows | None, right: Array, threads: int) -> Array:
-        """Sum over tokens of the outer products of left's and right's rows."""
-        out = zeros((left.shape[1], right.shape[1]), self.dtype)
-        _kernels.outer(left, left_row, right, out, threads)
-        return out
-
-
-def _each_on_a_thread(work: Callable[[int], None], count: int, threads: int) -> None:
-    """work(0), work(1), …: side by side when there are threads for all (kernels drop the GIL)."""
-    if threads < count:
-        for number in range(count):
-            work(number)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        list(pool.map(work, range(count)))
 
 
 def pool(

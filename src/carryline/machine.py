@@ -63,12 +63,15 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def peak_flops(threads: int) -> float:
-    """Floating-point operations a second of fp32 multiply-adds on registers alone, at best."""
+def peak_flops(threads: int, precision: str = "fp32") -> float:
+    """Floating-point operations a second of multiply-adds on registers alone, at best.
+
+    precision: of the factors, "fp32" or "bf16".
+    """
     check()
     rates = []
     for _ in range(5):
         began = time.perf_counter()
-        operations = _kernels.peak(10_000_000, threads)
+        operations = _kernels.peak(10_000_000, precision == "bf16", threads)
         rates.append(operations / (time.perf_counter() - began))
     return max(rates)

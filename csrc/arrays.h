@@ -1,0 +1,82 @@
+// What the doors share: array types, checks, and the split of work over threads.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "dispatch.h"
+#include "parallel.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace carryline {
+
+template <class T, int N> using Array = nb::ndarray<T, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+// Rows may lie apart; the values of a row are neighbours.
+template <class T> using Rows = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;
+template <class T> using Maybe = std::optional<T>;
+using Starts = Array<const int64_t, 1>;
+using Index = Array<const int32_t, 1>;
+
+inline void require(bool holds, const char* rule) {
+  if (!holds) throw std::invalid_argument(rule);
+}
+
+template <class A> auto data(const Maybe<A>& array) { return array ? array->data() : nullptr; }
+
+template <class T, int N> bool shaped(const Array<T, N>& a, const size_t (&shape)[N]) {
+  for (int i = 0; i < N; ++i)
+    if (a.shape(size_t(i)) != shape[i]) return false;
+  return true;
+}
+template <class T, int N> bool shaped(const Maybe<Array<T, N>>& a, const size_t (&shape)[N]) {
+  return a && shaped(*a, shape);
+}
+
+template <class T> void check_rows(const Rows<T>& a) {
+  require(a.shape(0) == 0 || a.shape(1) <= 1 || a.stride(1) == 1, "values of a row must be neighbours in memory");
+}
+
+inline void check_index(const Maybe<Index>& index, size_t tokens, size_t rows) {
+  if (!index) return;
+  require(index->shape(0) == tokens, "the index must have a row for every token");
+  for (size_t i = 0; i < tokens; ++i)
+    require((*index)(i) >= 0 && (*index)(i) < int64_t(rows), "a row of the index is out of range");
+}
+
+inline void check_starts(const Starts& starts, size_t texts, size_t tokens) {
+  require(starts.shape(0) >= 1 && starts(0) == 0, "starts must begin with 0");
+  int64_t before = int64_t(texts);
+  for (size_t t = 0; t + 1 < starts.shape(0); ++t) {
+    const int64_t active = starts(t + 1) - starts(t);
+    require(active >= 0 && active <= before, "no step may have more texts than the one before");
+    before = active;
+  }
+  require(starts(starts.shape(0) - 1) == int64_t(tokens), "starts must end at the number of tokens");
+}
+
+// Products too small to be worth a second thread: some 0.1 ms of work.
+inline int threads_worth(int threads, double multiplications) {
+  return std::max(1, std::min(threads, int(multiplications / 4e6)));
+}
+
+// The kernels in use; throws for what is not there.
+template <class T> const Kernels<T>& chosen(bool brief) {
+  require(!brief || sizeof(T) == sizeof(float), "products of bfloat16 are for single precision");
+  return kernels<T>(brief);
+}
+
+inline auto own(const char* name) { return nb::arg(name).noconvert(); }
+inline auto none(const char* name) { return nb::arg(name).noconvert().none(); }
+
+template <class T> void define_recurrence(nb::module_& m);
+
+}  // namespace carryline

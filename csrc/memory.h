@@ -1,0 +1,25 @@
+// Working memory of a kernel: whole cache lines, zero at first. (No std:: templates here: compiled
+// for several instruction sets, they would be merged into one.)
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace carryline::CARRYLINE_ISA {
+
+template <class T> struct Buffer {
+  T* at;
+
+  explicit Buffer(int64_t count) {
+    const size_t bytes = (size_t(count) * sizeof(T) + 127) / 64 * 64;
+    at = static_cast<T*>(aligned_alloc(64, bytes));
+    if (!at) abort();
+    memset(at, 0, bytes);
+  }
+  ~Buffer() { free(at); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+};
+
+}  // namespace carryline::CARRYLINE_ISA
