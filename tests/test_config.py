@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carryline import config, load
-from carryline.config import BATCHINGS, CLASS_WEIGHTS, POOLINGS, PRESETS, SCHEDULES, Config
+from carryline.config import (
+    ADDED,
+    BATCHINGS,
+    CLASS_WEIGHTS,
+    POOLINGS,
+    PRECISIONS,
+    PRESETS,
+    SCHEDULES,
+    Config,
+)
 from carryline.errors import ConfigError, ModelError
 from carryline.storage import HASHED
 
@@ -42,6 +51,7 @@ configs = st.builds(
     clip=st.floats(0, allow_infinity=False),
     patience=st.integers(0),
     class_weights=st.sampled_from(CLASS_WEIGHTS),
+    precision=st.sampled_from(PRECISIONS),
     seed=st.integers(0, (1 << 63) - 1),
 )
 
@@ -82,7 +92,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("learning_rate", 0.0), ("learning_rate", 1000.0), ("learning_rate", float("nan")),
     ("learning_rate", float("inf")), ("schedule", "linear"), ("warmup", 1.1),
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
-    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1), ("class_weights", "yes"),
+    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1), ("class_weights", "yes"), ("precision", "fp16"),
     ("seed", -1), ("seed", 1 << 63),
 ]  # fmt: skip
 
@@ -261,3 +271,12 @@ def test_nesting_up_to_and_beyond_what_python_bears(copy: Path, where: str) -> N
         (copy / "config.json").write_text(text)
         with pytest.raises(ModelError, match=r"config\.json"):
             load(copy)
+
+
+def test_settings_added_later_may_be_absent() -> None:
+    """Model files written before them are read as what they were."""
+    before = {key: value for key, value in Config().to_dict().items() if key not in ADDED}
+    assert Config.from_dict(before) == Config()
+    del before["seed"]
+    with pytest.raises(ConfigError, match="missing settings: seed"):
+        Config.from_dict(before)

@@ -68,9 +68,9 @@ class Case:
             self.cell, *given, self.d_states, self.d_h, self.d_c
         )
 
-    def compiled(self, threads: int = 1) -> tuple[Any, Any]:
+    def compiled(self, threads: int = 1, precision: str = "fp32") -> tuple[Any, Any]:
         plan, order = self.plan, self.plan.order
-        layer = kernels.Layer(self.cell, self.layer)
+        layer = kernels.Layer(self.cell, self.layer, precision)
         x = np.ascontiguousarray(self.x[plan.positions])
         projected = layer.project(x, threads)
         trace = layer.forward(
@@ -96,14 +96,16 @@ def flat(forward: Any, backward: Any) -> dict[str, np.ndarray]:
     return names
 
 
-def assert_agree(case: Case, dtype: Dtype) -> None:
-    expected, got = flat(*case.reference()), flat(*case.compiled())
+def assert_agree(
+    case: Case, dtype: Dtype, precision: str = "fp32", tolerance: float | None = None
+) -> None:
+    expected, got = flat(*case.reference()), flat(*case.compiled(precision=precision))
     assert expected.keys() == got.keys()
     for name, value in expected.items():
         scale = max(1.0, float(np.abs(value).max(initial=0)))
         assert got[name].dtype == dtype
         np.testing.assert_allclose(
-            got[name], value, rtol=0, atol=TOLERANCE[dtype] * scale, err_msg=name
+            got[name], value, rtol=0, atol=(tolerance or TOLERANCE[dtype]) * scale, err_msg=name
         )
 
 
@@ -117,6 +119,47 @@ def test_reference_and_kernels_agree(
         assert_agree(
             Case(cell, [7, 0, 3, 7, 1, 12, 2, 2, 9], inputs, hidden, directions, dtype), dtype
         )
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_products_of_bfloat16(instruction_set: str, cell: Cell) -> None:
+    """A factor is off by at most 2^-9 of itself, a product by 2^-8, a sum of products of random
+    signs by much less than its terms together; five times that for what a few steps make of it."""
+    for hidden, inputs, lengths in [
+        (64, 16, [7, 0, 3, 7, 1, 12, 2, 2, 9]),
+        (33, 7, [40] * 3 + [1] * 70),
+        (1, 1, [3]),
+    ]:
+        case = Case(cell, lengths, inputs, hidden, 2, np.float32)
+        assert_agree(case, np.float32, "bf16", 5 * 2**-8)
+        rough, fine = flat(*case.compiled(2, "bf16")), flat(*case.compiled())
+        for name, value in flat(*case.compiled(1, "bf16")).items():
+            assert np.array_equal(value, rough[name]), name  # whatever the threads
+        for name in ("states", "d_x", "weight_hh 0", "weight_ih 1"):
+            assert not np.array_equal(rough[name], fine[name]), name  # it does round
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_factors_that_are_bfloat16_are_multiplied_exactly(instruction_set: str, cell: Cell) -> None:
+    case = Case(cell, [1, 1, 1, 0, 1, 1], 9, 37, 2, np.float32)
+
+    def rounded(a: Any) -> Any:
+        return (a.view(np.uint32) & 0xFFFF0000).view(np.float32)
+
+    case.layer = [{name: rounded(weight) for name, weight in w.items()} for w in case.layer]
+    case.x, case.h, case.c = rounded(case.x), rounded(case.h), rounded(case.c)
+    (states, h, c), _ = case.compiled(precision="bf16")
+    (own_states, own_h, own_c), _ = case.compiled()
+    for got, expected in ((states, own_states), (h, own_h), (c, own_c)):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6)  # sums in another order
+
+
+def test_a_precision_that_is_none_is_refused() -> None:
+    layer = random_layer(np.random.default_rng(0), cells.LSTM, 2, 2, 1, np.float64)
+    with pytest.raises(ValueError, match="fp32, bf16, not 'fp16'"):
+        kernels.Layer(cells.LSTM, layer, "fp16")
+    with pytest.raises(ValueError, match="single precision"):
+        kernels.Layer(cells.LSTM, layer, "bf16")
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,16 +178,16 @@ def test_random_ragged_shapes_agree(
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
-@pytest.mark.parametrize("hidden", [64, 20])
+@pytest.mark.parametrize(("hidden", "precision"), [(64, "fp32"), (20, "fp32"), (20, "bf16")])
 def test_a_text_gets_the_same_bits_in_every_batch_and_on_every_thread(
-    instruction_set: str, cell: Cell, hidden: int
+    instruction_set: str, cell: Cell, hidden: int, precision: str
 ) -> None:
     lengths = [9, 4, 30, 1, 17, 17, 2, 8, 25, 3, 3, 12, 6]
     together = Case(cell, lengths, 24, hidden, 2, np.float32)
-    (states, h, c), _ = together.compiled()
+    (states, h, c), _ = together.compiled(1, precision)
     for threads in (2, 3, 5):
-        again = together.compiled(threads)
-        for name, value in flat(*together.compiled()).items():
+        again = together.compiled(threads, precision)
+        for name, value in flat(*together.compiled(1, precision)).items():
             assert np.array_equal(value, flat(*again)[name]), name
     for text, length in enumerate(lengths):
         alone = Case(cell, [length], 24, hidden, 2, np.float32)
@@ -152,7 +195,7 @@ def test_a_text_gets_the_same_bits_in_every_batch_and_on_every_thread(
         begin, end = together.offsets[text : text + 2]
         alone.x = together.x[begin:end]
         alone.h, alone.c = together.h[:, text : text + 1], together.c[:, text : text + 1]
-        (own, own_h, own_c), _ = alone.compiled()
+        (own, own_h, own_c), _ = alone.compiled(1, precision)
         assert np.array_equal(own, states[begin:end])
         assert np.array_equal(own_h[:, 0], h[:, text])
         assert np.array_equal(own_c[:, 0], c[:, text])

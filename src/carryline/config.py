@@ -18,6 +18,8 @@ POOLINGS = ("last", "max", "mean", "concat")
 BATCHINGS = ("length", "shuffle")
 SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
+PRECISIONS = ("fp32", "bf16")
+ADDED = ("precision",)  # after the first model files were written: when absent, the default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class Config:
     clip: float = 0.0  # largest 2-norm of all gradients together; 0: no clipping
     patience: int = 0  # stop after so many epochs without a better validation loss; 0: never
     class_weights: str = "none"  # none, balanced
+    precision: str = "fp32"  # of the recurrence's factors: fp32, or bf16 (faster)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,9 +71,10 @@ class Config:
 
     @staticmethod
     def from_dict(settings: Mapping[str, Any]) -> Config:
-        """The configuration in `settings`, which must have all of `Config`'s keys and no others."""
+        """The configuration in `settings`, which must have all of `Config`'s keys and no others;
+        but for those `ADDED` later."""
         config = Config().replace(**settings)
-        missing = config.to_dict().keys() - settings.keys()
+        missing = config.to_dict().keys() - settings.keys() - set(ADDED)
         if missing:
             raise ConfigError(f"missing settings: {', '.join(sorted(missing))}")
         return config
@@ -109,6 +113,10 @@ def _rules(c: Config) -> list[tuple[str, bool]]:
             c.class_weights in CLASS_WEIGHTS,
         ),
         (f"0 <= seed < 2**63, it is {c.seed}", 0 <= c.seed < 1 << 63),
+        (
+            f"precision is one of {', '.join(PRECISIONS)}, it is {c.precision!r}",
+            c.precision in PRECISIONS,
+        ),
     ]
 
 
