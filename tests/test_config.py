@@ -92,8 +92,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("learning_rate", 0.0), ("learning_rate", 1000.0), ("learning_rate", float("nan")),
     ("learning_rate", float("inf")), ("schedule", "linear"), ("warmup", 1.1),
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
-    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1), ("class_weights", "yes"), ("precision", "fp16"),
-    ("seed", -1), ("seed", 1 << 63),
+    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1), ("class_weights", "yes"),
+    ("seed", -1), ("seed", 1 << 63), ("precision", "fp16"),
 ]  # fmt: skip
 
 
