@@ -10,7 +10,7 @@ SOURCES := $(shell find src csrc -name '*.py' -o -name '*.h' -o -name '*.cc') \
 help:
 	@echo "make demo    install, train on real reviews, evaluate, classify your own sentences"
 	@echo "make test    everything CI runs: lint, types, tests"
-	@echo "make bench   benchmarks beside their peers"
+	@echo "make bench   benchmarks beside their peers, into benchmarks/RESULTS.md"
 	@echo "make wheel   dist/carryline-*.whl"
 	@echo "make clean   delete all that was made"
 
@@ -26,13 +26,17 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-pytest: .venv/installed
+pytest: .venv/bench
 	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest $(PYTEST)
 
 wheel: .venv/wheel
 
-bench: .venv/installed
-	$(BIN)/python benchmarks/training.py
+bench: .venv/bench
+	$(BIN)/python benchmarks/results.py $(BENCH)
+
+.venv/bench: .venv/installed
+	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[bench]"
+	@touch $@
 
 .venv/installed: .venv/wheel
 	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[train,dev]"

@@ -1,33 +1,40 @@
-"""What the benchmarks share: interleaved rounds, medians, the machine's description, the last line.
+"""What the benchmarks share: options, interleaved rounds, medians, tables, the last line.
 
 A benchmark names its contenders and hands them to `interleave`, which lets them run in turn
-(A B A B …), so that whatever else the machine does falls on all of them alike.
+(A B A B …), so that whatever else the machine does falls on all of them alike. Its figures go
+through `compared` into a table and into the JSON of the last line.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from carryline.machine import default_threads, instruction_set
+from carryline.errors import CarrylineError
+from carryline.machine import cpu, default_threads, instruction_set
+
+Result = dict[str, Any]
+PEERS = ("torch", "onnx", "onnxruntime", "tokenizers", "tensorflow-cpu", "keras")
 
 
 @dataclass(frozen=True)
 class Contender:
-    """work: does all of it once; units: how many (tokens, texts) that is; warmups: untimed runs."""
+    """work: does all of it once, and gives the seconds that count if these are not all; units: how
+    many (tokens, texts) that is; warmups: untimed runs."""
 
     name: str
-    work: Callable[[], object]
+    work: Callable[[], float | None]
     units: int
     warmups: int = 2
 
@@ -42,8 +49,9 @@ def interleave(contenders: Sequence[Contender], rounds: int) -> dict[str, list[f
     for number in range(rounds):
         for contender in contenders:
             began = time.perf_counter()
-            contender.work()
-            rates[contender.name].append(contender.units / (time.perf_counter() - began))
+            counted = contender.work()
+            seconds = counted or time.perf_counter() - began
+            rates[contender.name].append(contender.units / seconds)
             _tell(
                 f"round {number + 1}, {contender.name}: {rates[contender.name][-1]:,.0f} a second"
             )
@@ -60,28 +68,83 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def machine(*packages: str) -> dict[str, Any]:
-    """What the figures were made on; packages: names of those whose versions matter.
+def compared(rates: Mapping[str, Sequence[float]], flop: int, peak: float) -> Result:
+    """Tokens a second of all contenders, and how many times faster than each the first one is.
+
+    flop: floating-point operations a token; peak: those a second that the machine could do.
+    """
+    first = next(iter(rates))
+    speeds = {name: spread(values) for name, values in rates.items()}
+    return {
+        "flop_a_token": flop,
+        "tokens_per_second": speeds,
+        "share_of_peak": {name: speed["median"] * flop / peak for name, speed in speeds.items()},
+        "ratio": {n: ratios(rates[first], values) for n, values in rates.items() if n != first},
+    }
+
+
+def speeds(found: Result, peak: float) -> str:
+    """What `compared` found, as a table; peak: see there."""
+    first = next(iter(found["tokens_per_second"]))
+    rows = [["", "tokens/s", "lowest", "highest", "of the peak", f"{first} is faster by"]]
+    for name, rate in found["tokens_per_second"].items():
+        ratio = found["ratio"].get(name)
+        share = f"{found['share_of_peak'][name]:.1%}"
+        rows.append([name, *between(rate, ",.0f"), share, times(ratio) if ratio else ""])
+    rows.append(["fp32 peak", f"{peak / found['flop_a_token']:,.0f}", "", "", "100.0%", ""])
+    return table(rows)
+
+
+def between(found: Mapping[str, float], style: str) -> list[str]:
+    """`spread`'s three figures."""
+    return [format(found[key], style) for key in ("median", "min", "max")]
+
+
+def times(ratio: Mapping[str, float]) -> str:
+    """`ratios`' three figures."""
+    return "{median:.2f} ({min:.2f} to {max:.2f})".format(**ratio)
+
+
+def missing(*packages: str) -> list[str]:
+    """Those that are not installed, each as a line to print."""
+    return [f"{name} is not installed: left out" for name in packages if not installed(name)]
+
+
+def installed(*packages: str) -> bool:
+    """Whether all of them are."""
+    return all(importlib.util.find_spec(package) for package in packages)
+
+
+def machine() -> Result:
+    """What the figures were made on.
 
     load: processes running or waiting in the last minute; more than 0 before a benchmark begins
     means that it shares the machine.
     """
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": default_threads(),
         "instruction_set": instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "versions": {
             "python": platform.python_version(),
-            **{package: version(package) for package in ("carryline", "numpy", *packages)},
+            **{name: _version(name) for name in ("carryline", "numpy", *PEERS)},
         },
     }
 
 
-def describe(about: dict[str, Any]) -> str:
+def _version(package: str) -> str | None:
+    """None when it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def describe(about: Result) -> str:
     """`machine`'s result in two lines."""
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items() if number)
     return (
         f"{about['cpu']}, {about['cores']} cores, {about['instruction_set']} in use, "
         f"{about['system']}, load {about['load']}\n{versions}"
@@ -96,11 +159,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def finish(result: dict[str, Any]) -> None:
-    """The last line of every benchmark: one JSON object."""
-    print(json.dumps(result))
-
-
 def options(description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(
@@ -108,6 +166,14 @@ def options(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--rounds", type=positive, default=5, help="timed runs of each contender")
+    parser.add_argument("--data", help="texts: Parquet, CSV, … (default: made up)")
+    parser.add_argument("--text", action="append", default=[], help="column of the text")
+    parser.add_argument(
+        "--texts",
+        type=positive,
+        default=6400,
+        help="how many to make up; below 100 batches their lengths differ more within a batch",
+    )
     return parser
 
 
@@ -118,14 +184,29 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def run(
+    name: str,
+    asked: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], Result],
+    report: Callable[[Result], str],
+) -> int:
+    """A whole benchmark: measure, print machine and report, and end in one line of JSON.
+
+    Gives the exit status: 2 after an error that whoever asked can put right.
+    """
+    result: Result = {"benchmark": name, "machine": machine()}
+    result |= {"threads": asked.threads, "rounds": asked.rounds}
+    result["data"] = Path(asked.data).name if asked.data else "made up"
+    try:
+        result |= measure(asked)
+    except CarrylineError as error:
+        print(error, file=sys.stderr)
+        return 2
+    parts = [describe(result["machine"]), report(result), "\n".join(result.get("left_out", []))]
+    print(*filter(None, parts), sep="\n\n", end="\n\n")
+    print(json.dumps(result))
+    return 0
+
+
 def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

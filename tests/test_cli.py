@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import carryline
-from carryline import classifier, storage
+from carryline import bench, classifier, machine, storage
 from carryline.cli import main
 from carryline.data import read
 
@@ -502,6 +502,20 @@ def test_summary_of_a_model(model: Path) -> None:
     assert found["parameters"] == carryline.load(model).parameters
     assert found["classes"] == ["neg", "pos"]
     assert f"{found['parameters']:,}" in done("summary", model).stdout
+
+
+def test_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "SECONDS", 0.0)
+    monkeypatch.setattr(bench, "BATCHES", 1)
+    found = as_json("bench", "--threads", 1)
+    assert found["training"]["tokens_per_second"] > 0
+    rows = dict(line.split("  ", 1) for line in done("bench").stdout.splitlines())
+    assert list(rows) == [
+        *("processor", "cores", "instruction set", "fp32 peak", "memory"),
+        *("training", "predicting", "one text"),
+    ]
+    assert machine.instruction_set() in rows["instruction set"]
+    assert "% of the peak" in rows["predicting"]
 
 
 def test_plot(copy: Path, tmp_path: Path) -> None:

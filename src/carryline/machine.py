@@ -1,4 +1,4 @@
-"""What this machine has and what of it is used: instruction set, cores, peak.
+"""What this machine has and what of it is used: processor, instruction set, cores, peak.
 
 The environment variable CARRYLINE_ISA forces an instruction set.
 """
@@ -6,12 +6,27 @@ The environment variable CARRYLINE_ISA forces an instruction set.
 from __future__ import annotations
 
 import os
+import platform
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
 
 from carryline import _kernels
 from carryline.errors import ConfigError
 
 _chosen = False  # whether one was chosen yet
+
+
+def cpu() -> str:
+    """The processor's name, as well as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def instruction_sets() -> list[str]:
@@ -74,4 +89,22 @@ def peak_flops(threads: int, precision: str = "fp32") -> float:
         began = time.perf_counter()
         operations = _kernels.peak(10_000_000, precision == "bf16", threads)
         rates.append(operations / (time.perf_counter() - began))
+    return max(rates)
+
+
+def copy_rate(threads: int, size: int = 1 << 28) -> float:
+    """Bytes a second, read and written together, at best, of copying `size` bytes.
+
+    The default is beyond all caches, so that it is memory which is measured.
+    """
+    source = np.ones(size, np.uint8)
+    parts = list(
+        zip(np.array_split(source, threads), np.array_split(source.copy(), threads), strict=True)
+    )
+    rates = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(5):
+            began = time.perf_counter()
+            list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))  # drops the GIL
+            rates.append(2 * size / (time.perf_counter() - began))
     return max(rates)

@@ -1,0 +1,84 @@
+"""Run all benchmarks and write benchmarks/RESULTS.md: what each printed, and the command for it.
+
+    python benchmarks/results.py
+
+The data are IMDB's reviews, imdb-train.parquet in the folder that the environment variable
+CARRYLINE_DATA names (default: ../shared/data); where they are absent, made-up texts. The machine
+must do nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import common
+
+from carryline.storage import write_whole
+
+HERE = Path(__file__).resolve().parent
+FILE = HERE / "RESULTS.md"
+COMMANDS = (
+    ["training.py", "--packed", "2", "--keras", "4"],
+    ["training.py", "--net", "128,256,2x256,512", "--batches", "8"],
+    ["training.py", "--net", "lecture,256,512", "--batches", "8", "--precision", "bf16"],
+    ["cells.py"],
+    ["inference.py"],
+    ["latency.py"],
+    ["scaling.py"],
+)
+
+
+def reviews() -> Path | None:
+    """The file of IMDB's reviews, None where it is absent."""
+    beside = HERE.parent.parent / "shared" / "data"
+    file = Path(os.environ.get("CARRYLINE_DATA") or beside) / "imdb-train.parquet"
+    return file if file.is_file() else None
+
+
+def section(command: Sequence[str], more: Sequence[str], data: Path | None) -> str:
+    """Run a benchmark; its command and what it printed, without the JSON."""
+    given = [*command[1:], *more]
+    file = ["--data", str(data)] if data else []
+    done = subprocess.run(
+        [sys.executable, str(HERE / command[0]), *given, *file],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    *printed, last = done.stdout.splitlines()
+    json.loads(last)
+    shown = " ".join([f"python benchmarks/{command[0]}", *given])
+    shown += f" --data {data.name}" if data else ""
+    text = "\n".join(line.rstrip() for line in printed).strip()
+    return f"```text\n$ {shown}\n\n{text}\n```"
+
+
+def document(commands: Sequence[Sequence[str]], more: Sequence[str], data: Path | None) -> str:
+    """RESULTS.md; more: options for every benchmark."""
+    head = (
+        f"# Results\n\nMade by `make bench` on\n\n```text\n{common.describe(common.machine())}\n```"
+    )
+    note = (
+        "Each benchmark says in its first lines what it asks, its ceiling and how it is measured."
+    )
+    sections = [section(command, more, data) for command in commands]
+    return "\n\n".join([head, note, *sections]) + "\n"
+
+
+def main(more: Sequence[str]) -> int:
+    """more: options for every benchmark, such as --rounds 3."""
+    try:
+        content = document(COMMANDS, more, reviews())
+    except subprocess.CalledProcessError as error:
+        print(f"{FILE.name} is not written: {error}", file=sys.stderr)
+        return 1
+    write_whole(FILE, content.encode())
+    print(FILE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
