@@ -123,8 +123,11 @@ class Network:
         if not 0 <= pad_to <= MOST_PADS:
             raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
         if self.config.mask:
-            for texts in _chunks(np.maximum(ragged.lengths, pad_to)):
-                yield texts, ragged.take(texts).filled(pad_to, PAD).without(PAD)
+            # Pads are read past: none need be filled in, and those in the text are taken out.
+            if (ragged.values == PAD).any():
+                ragged = ragged.without(PAD)
+            for texts in _chunks(ragged.lengths):
+                yield texts, ragged if len(texts) == len(ragged) else ragged.take(texts)
             return
         for begin in range(0, len(ragged), self.config.batch_size):
             texts = np.arange(begin, min(begin + self.config.batch_size, len(ragged)))
@@ -167,6 +170,9 @@ class Network:
 
 def _chunks(lengths: Array) -> Iterator[Array]:
     """Texts of similar length, so many at once that they hold about `TOKENS_AT_ONCE` tokens."""
+    if lengths.sum() <= TOKENS_AT_ONCE:
+        yield np.arange(len(lengths))
+        return
     order = np.argsort(lengths, kind="stable")
     before = np.cumsum(lengths[order]) // TOKENS_AT_ONCE
     yield from (
