@@ -65,12 +65,12 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
   const auto& k = chosen<T>(brief);
   Task t(shape_of(cell, k.cells), starts, h.shape(0), h.shape(1), h.shape(2));
   const size_t D = t.directions, H = t.hidden, width = size_t(t.shape.gates) * H, kept = t.saved(k.lanes);
-  const auto gates_size = [&](int gates) { return size_t(k.gates_size(gates, int64_t(H), int64_t(H))); };
+  const size_t packed = size_t(k.gates_size(t.shape.products, int64_t(H), int64_t(H)));
   require(projected.shape(0) == D && projected.shape(2) == width, "projected must be [directions, rows, gates * hidden]");
   require(row || projected.shape(1) >= t.tokens, "projected must have a row for every token");
   check_index(row, t.tokens, projected.shape(1));
-  require(shaped(weight_hh, {D, gates_size(t.shape.products)}), "weight_hh must be packed for this cell");
-  require(!t.shape.carry_in_output || shaped(weight_ch, {D, gates_size(1)}), "weight_ch must be packed for this cell");
+  require(shaped(weight_hh, {D, packed}), "weight_hh must be packed for this cell");
+  require(!t.shape.carry_in_output || shaped(weight_ch, {D, size_t(k.panels_size(int64_t(H), int64_t(H)))}), "weight_ch must be packed for this cell");
   require(!t.shape.late_candidate || shaped(bias_candidate, {D, H}), "bias_candidate must be [directions, hidden]");
   require(shaped(c, {D, t.texts, H}), "c must be [directions, texts, hidden]");
   require(!states || shaped(states, {t.tokens, D * H}), "states must be [tokens, directions * hidden]");

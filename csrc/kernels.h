@@ -33,7 +33,7 @@ template <class T> struct ForwardArgs {
   const T* projected;         // [rows, gates * hidden] W x + b
   const int32_t* row;         // [tokens] row of `projected` a token reads; null: its position
   const T* weight_hh;         // packed, see pack_gates
-  const T* weight_ch;         // packed; carry only
+  const T* weight_ch;         // packed, see pack_panels; carry only
   const T* bias_candidate;    // [hidden]; gru only
   T* h[2];                    // [ranks, hidden] both the first state; h[0] the final one on return
   T* c[2];                    // the same of the carry

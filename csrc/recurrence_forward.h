@@ -17,6 +17,8 @@ template <class T, class O> struct Step {
   const O *h_left, *c_left;
   O *h_left_next, *c_left_next;
   int64_t width;
+  T* carried;              // [rows of a tile, carried_width] V_o c; carry only
+  int64_t carried_width;
   int64_t position;        // of rank 0
   int64_t position_ahead;  // the same of the step after this one
   int64_t ahead;           // ranks of that step whose rows are to be fetched
@@ -57,22 +59,13 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
       for (int g = 0; g < P; ++g) {
         const bool late = C::late_candidate && g == P - 1;
         sum[m][r][g] = load(late ? a.bias_candidate + j : x[r] + g * hidden + j, n);
+        if (C::carry_in_output && g == P - 1) sum[m][r][g] += load(s.carried + r * s.carried_width + j);
       }
   }
-  const int64_t inner = terms<O>(hidden), block = inner * P * lanes<T>, narrow = inner * lanes<T>;
+  const int64_t inner = terms<O>(hidden), block = inner * P * lanes<T>;
   const auto* weight_hh = reinterpret_cast<const O*>(a.weight_hh);
   multiply<O, M, R, P>(sum, {s.h_left + rank * s.width, s.width, 1},
                        {weight_hh + first / lanes<T> * block, block, P * lanes<T>}, inner);
-  if constexpr (C::carry_in_output) {
-    const auto* weight_ch = reinterpret_cast<const O*>(a.weight_ch);
-    Vec<T> output[M][R][1];
-    for (int m = 0; m < M; ++m)
-      for (int r = 0; r < R; ++r) output[m][r][0] = sum[m][r][P - 1];
-    multiply<O, M, R, 1>(output, {s.c_left + rank * s.width, s.width, 1},
-                         {weight_ch + first / lanes<T> * narrow, narrow, lanes<T>}, inner);
-    for (int m = 0; m < M; ++m)
-      for (int r = 0; r < R; ++r) sum[m][r][P - 1] = output[m][r][0];
-  }
 #pragma GCC unroll 4
   for (int m = 0; m < M; ++m) {
     const int64_t j = first + m * lanes<T>, n = Whole ? lanes<T> : hidden - j;
@@ -120,6 +113,23 @@ inline void forward_rows(const Step<T, O>& s, int64_t rank, int64_t first, int64
   if (!back) others();
 }
 
+// carry: V_o c of R ranks, units `first` to `last`. The carry is known before the step, so its product
+// is made in tiles as wide as any, not beside the gates in one of a vector.
+template <class T, class O, int R>
+inline void carry_products(const Step<T, O>& s, int64_t rank, int64_t first, int64_t last) {
+  constexpr int N = panel_vectors;
+  const int64_t inner = terms<O>(s.args.hidden);
+  for (; first < last; first += N * lanes<T>) {
+    Vec<T> sum[1][R][N]{};
+    multiply<O, 1, R, N>(sum, {s.c_left + rank * s.width, s.width, 1},
+                         {reinterpret_cast<const O*>(s.args.weight_ch) + first * inner, 0, N * lanes<T>}, inner);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) store(s.carried + r * s.carried_width + first + n * lanes<T>, sum[0][r][n]);
+  }
+}
+
 // One step. A tile of rows passes over all units before the next: what it reads and writes of a row
 // lies side by side, and U comes from the second cache fast enough (a tile of 3 x 4 vectors reaches
 // 101 of 102 GFLOP/s). Rows inside units missed the first cache on the rows: 12.6 instead of 10 ms.
@@ -132,8 +142,9 @@ void forward_step(const Step<T, O>& s, int64_t ranks, bool& back) {
   for (int64_t first = 0; first < hidden; first += group)
     tiles_of_rows<most>(ranks, [&](auto rows, int64_t rank) {
       constexpr int R = decltype(rows)::value, free = accumulators / (R * P);
-      forward_rows<Cell, T, O, R, free >= 4 ? 4 : free >= 2 ? free : 1>(
-          s, rank, first, first + group < hidden ? first + group : hidden, back);
+      const int64_t last = first + group < hidden ? first + group : hidden;
+      if constexpr (Cell<T>::carry_in_output) carry_products<T, O, R>(s, rank, first, last);
+      forward_rows<Cell, T, O, R, free >= 4 ? 4 : free >= 2 ? free : 1>(s, rank, first, last, back);
       back = !back;
     });
 }
@@ -180,6 +191,8 @@ template <class T, class O> struct Operands {
 template <template <class> class Cell, class T, class O> void forward(const ForwardArgs<T>& a) {
   const auto& q = a.sequences;
   const Operands<T, O> h(a.h, q.ranks(), a.hidden), c(a.c, q.ranks(), a.hidden);
+  const int64_t carried_width = (a.hidden / (panel_vectors * lanes<T>) + 1) * panel_vectors * lanes<T>;
+  const Buffer<T> carried(Cell<T>::carry_in_output * rows_of_tile(Cell<T>::products) * carried_width);
   bool back = false;
   for (int64_t taken = 0; taken < q.steps; ++taken) {
     const int64_t step = q.reverse ? q.steps - 1 - taken : taken;
@@ -187,7 +200,7 @@ template <template <class> class Cell, class T, class O> void forward(const Forw
     if (ranks == 0) continue;
     const int64_t after = q.reverse ? step - 1 : step + 1, ahead = a.row ? q.active(after) : 0;
     forward_step<Cell, T, O>({a, a.h[from], a.c[from], a.h[to], a.c[to], h.at(from), c.at(from), h.at(to),
-                              c.at(to), h.width, q.position(step), ahead ? q.position(after) : 0, ahead},
+                              c.at(to), h.width, carried.at, carried_width, q.position(step), ahead ? q.position(after) : 0, ahead},
                              ranks, back);
   }
   bring_home(a, a.h);

@@ -114,7 +114,7 @@ class Layer:
         self._recurrent = _pack_gates(self._each("weight_hh"), self.hidden, self._brief)
         self._carry = None
         if cell is CARRY:
-            self._carry = _pack_gates(self._each("weight_ch"), self.hidden, self._brief)
+            self._carry = _pack_panels(self._each("weight_ch"), True, self._brief)
         self._candidate = np.stack(self._each("bias_hh")) if cell is GRU else None
 
     def _each(self, name: str) -> list[Array]:
