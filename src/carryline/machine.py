@@ -63,12 +63,11 @@ def check() -> None:
 
 
 def checked_threads(threads: int | None) -> int:
-    """As many as asked for, all cores for None. Raises `ConfigError` below 1."""
-    if threads is None:
-        return default_threads()
-    if threads < 1:
+    """As many as asked for, but no more than there are cores, which more would only keep waiting;
+    all cores for None. Raises `ConfigError` below 1."""
+    if threads is not None and threads < 1:
         raise ConfigError(f"threads >= 1, it is {threads}")
-    return threads
+    return min(threads or default_threads(), default_threads())
 
 
 def default_threads() -> int:
