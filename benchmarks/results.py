@@ -30,6 +30,7 @@ COMMANDS = (
     ["inference.py"],
     ["latency.py"],
     ["scaling.py"],
+    ["roofline.py"],
 )
 
 

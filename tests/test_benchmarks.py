@@ -29,6 +29,7 @@ import common  # noqa: E402
 import inference  # noqa: E402
 import latency  # noqa: E402
 import results  # noqa: E402
+import roofline  # noqa: E402
 import scaling  # noqa: E402
 import torch_peer  # noqa: E402
 import training  # noqa: E402
@@ -441,3 +442,14 @@ class TestResults:
         for name, *arguments in results.COMMANDS:  # they are understood
             benchmark = importlib.import_module(name.removesuffix(".py"))
             assert benchmark.main([*arguments, "--data", "nowhere.parquet"]) == 2
+
+
+def test_the_parts_of_a_step_add_up(finished: Runner) -> None:
+    text, result = finished(roofline.main, *FEW)
+    *parts, whole = [part["nanoseconds_a_token"] for part in result["parts"]]
+    assert sum(parts) == pytest.approx(whole)
+    products = {
+        part["part"]: part["limit"] * result["peak_flops"] * 1e-9 for part in result["parts"]
+    }
+    assert products["forward: U h"] == pytest.approx(2 * 2 * 64 * 256)
+    assert "whole step" in text

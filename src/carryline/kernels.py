@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from carryline import _kernels, machine
 from carryline.cells import CARRY, GRU, Cell, Weights
-from carryline.memory import empty, zeros
+from carryline.memory import empty
 from carryline.ragged import Plan
 
 Array = NDArray[Any]
@@ -193,8 +193,7 @@ class Layer:
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
         rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
         d_h, d_c = np.array(d_h, order="C"), np.array(d_c, order="C")
-        # Without an index the kernel writes every row, with one it adds to them.
-        d_projected = (empty if row is None else zeros)((count, rows, gates), self.dtype)
+        d_projected = empty((count, rows, gates), self.dtype)
         d_recurrent = np.zeros((count, gates, hidden), self.dtype)
         d_carry = np.zeros((count, hidden, hidden), self.dtype) if cell is CARRY else None
         d_bias = np.zeros((count, cell.gradients, hidden), self.dtype)
@@ -215,10 +214,11 @@ class Layer:
             if d_carry is not None:
                 into["weight_ch"] = d_carry[number]
             d_layer.append(into)
-        d_x = zeros(x.shape, self.dtype) if by_x else None
+        d_x = empty(x.shape, self.dtype) if by_x else None
         if d_x is not None:
-            for d, panel in zip(d_projected, panels, strict=True):
-                _kernels.matmul(d, panel, None, d_x, True, self._brief, threads)
+            for number, panel in enumerate(panels):
+                add = number > 0
+                _kernels.matmul(d_projected[number], panel, None, d_x, add, self._brief, threads)
         return Gradients(d_x, d_layer, d_h, d_c)
 
 
