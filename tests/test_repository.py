@@ -60,7 +60,7 @@ def test_public_names() -> None:
 
 
 def test_the_newest_version_in_the_changelog_is_this_one() -> None:
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     declared = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert newest is not None
     assert declared is not None
