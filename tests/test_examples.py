@@ -70,3 +70,13 @@ def test_what_is_not_as_usually_told(settings: Settings) -> None:
     for setting in (initial, quiet):  # tanh's slope is all that rnn loses
         rnn = setting["rnn"]
         assert rnn["kept_a_step"] == pytest.approx(rnn["kept_by_track_alone"], abs=0.03)
+
+
+def test_drop_in_gives_the_same_and_is_faster() -> None:
+    lines = run("drop_in.py", "--batches", "1", "--texts", "8", "--rounds", "1", "--threads", "1")
+    result = json.loads(lines[-1])
+    assert result["largest_difference"] < 5e-5  # as test_nn.py argues
+    rates = result["tokens_per_second"]
+    assert rates["carryline"] > 2 * rates["torch.nn.LSTM"]
+    assert result["faster"]["median"] == pytest.approx(rates["carryline"] / rates["torch.nn.LSTM"])
+    assert any(line.startswith("carryline is") for line in lines)

@@ -60,7 +60,7 @@ def twins(kind: type[Recurrent], dtype: torch.dtype, **settings: Any) -> tuple[R
     torch.manual_seed(0)
     theirs = TORCH[kind](INPUTS, HIDDEN, dtype=dtype, **settings)
     ours = kind(INPUTS, HIDDEN, dtype=dtype, **settings)
-    ours.load_torch(dict(theirs.named_parameters()))
+    ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 
 
@@ -297,3 +297,101 @@ def test_what_does_not_fit_is_refused() -> None:
         module(narrow)
     with pytest.raises(ValueError, match=r"they are torch\.float64, torch\.float32"):
         module(ragged_of(torch.float64))
+    x, h = ragged_of(torch.float32), torch.zeros(1, 6, HIDDEN)
+    with pytest.raises(ValueError, match=r"hx must be \(h, c\) for LSTM"):
+        module(x, h)
+    with pytest.raises(ValueError, match=r"first states must be \[\[1, 6, 20\]\] by layer, they"):
+        module(x, (h, h[:, :3]))
+    with pytest.raises(ValueError, match=r"hx and weights must both be float32"):
+        module(x, (h, h.double()))
+    with pytest.raises(ValueError, match=r"hx must be h for GRU"):
+        GRU(INPUTS, HIDDEN)(x, (h, h))
+
+
+class TestInThePlaceOfTorchs:
+    @known
+    def test_constructor_takes_what_torchs_takes(self, kind: type[Recurrent]) -> None:
+        """In the same order; of the rest of torch's, what models read and call is there."""
+        given: list[Any] = [INPUTS, HIDDEN, 2, True, True, 0.25, True]
+        if kind is RNN:
+            given.insert(3, "tanh")
+        ours, theirs = kind(*given), TORCH[kind](*given)
+        for name in (
+            "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout",
+            "bidirectional", "proj_size",
+        ):  # fmt: skip
+            assert getattr(ours, name) == getattr(theirs, name), name
+        ours.flatten_parameters()
+        kept = {n: p.shape for n, p in theirs.named_parameters() if "bias_hh" not in n}
+        own = {n: p.shape for n, p in ours.named_parameters() if "bias_hh" not in n}
+        assert own == kept
+        meta = kind(INPUTS, HIDDEN, device="meta", dtype=torch.float64)
+        assert {(p.device.type, p.dtype) for p in meta.parameters()} == {("meta", torch.float64)}
+        with pytest.raises(TypeError):
+            kind(*given, 0, None, None, 1)  # type: ignore[call-arg]  # threads: by name alone
+
+    @pytest.mark.parametrize(
+        ("how", "rule"),
+        [
+            ({"proj_size": 3}, r"proj_size must be 0 \(there are no projections\), it is 3"),
+            ({"num_layers": 0}, r"1 or more, they are 6, 20, 0"),
+            ({"hidden_size": 0}, "1 or more, they are 6, 0, 1"),
+            ({"dropout": 1.5}, "0 <= dropout <= 1, it is 1.5"),
+            ({"nonlinearity": "relu"}, "nonlinearity must be 'tanh', it is 'relu'"),
+        ],
+    )
+    def test_what_we_do_not_have_is_refused(self, how: dict[str, Any], rule: str) -> None:
+        kind = RNN if "nonlinearity" in how else LSTM
+        with pytest.raises(ValueError, match=rule):
+            kind(**{"input_size": INPUTS, "hidden_size": HIDDEN, **how})
+
+    @known
+    def test_without_biases(self, kind: type[Recurrent]) -> None:
+        ours, theirs = twins(kind, torch.float64, bias=False, num_layers=2, bidirectional=True)
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        x = torch.randn(4, 3, INPUTS, dtype=torch.float64)
+        states, expected = ours(x)[0], theirs(x)[0]
+        assert_close(states, expected)
+        backward(states.square().sum())
+        backward(expected.square().sum())
+        assert_same_gradients(ours, theirs)
+
+    @known
+    @pytest.mark.parametrize("strict", [True, False])
+    @pytest.mark.parametrize("assign", [True, False])
+    def test_state_dicts_both_ways(self, kind: type[Recurrent], strict: bool, assign: bool) -> None:
+        """Torch's into ours, inside somebody else's model, and ours into torch's."""
+        size = (INPUTS, HIDDEN, 2)
+        theirs, other = (
+            torch.nn.ModuleDict({"inner": torch.nn.Sequential(TORCH[kind](*size))})
+            for _ in range(2)
+        )
+        ours, copy = (
+            torch.nn.ModuleDict({"inner": torch.nn.Sequential(kind(*size))}) for _ in range(2)
+        )
+        weights = theirs.state_dict()
+        before = dict(weights)
+        assert not any(ours.load_state_dict(weights, strict=strict, assign=assign))
+        assert weights.keys() == before.keys()
+        x = torch.randn(4, 3, INPUTS)
+        expected = theirs["inner"](x)[0]
+        assert_close(ours["inner"](x)[0], expected)
+        assert not any(copy.load_state_dict(ours.state_dict(), strict=strict, assign=assign))
+        assert_close(copy["inner"](x)[0], expected)
+        inner: Any = ours["inner"]
+        assert not any(other["inner"][0].load_state_dict(inner[0].torch_state_dict()))  # type: ignore[index]
+        assert_close(other["inner"](x)[0], expected)
+
+    @known
+    def test_state_dicts_that_do_not_fit(self, kind: type[Recurrent]) -> None:
+        ours, weights = kind(INPUTS, HIDDEN), TORCH[kind](INPUTS, HIDDEN).state_dict()
+        with pytest.raises(RuntimeError, match="size mismatch for weight_hh_l0"):
+            ours.load_state_dict(TORCH[kind](INPUTS, HIDDEN + 1).state_dict())
+        with pytest.raises(RuntimeError, match="Unexpected key.*bias_ih_l1"):
+            ours.load_state_dict(TORCH[kind](INPUTS, HIDDEN, 2).state_dict())
+        with pytest.raises(RuntimeError, match="Unexpected key.*bias"):
+            kind(INPUTS, HIDDEN, bias=False).load_state_dict(weights)
+        del weights["bias_ih_l0"], weights["bias_hh_l0"]
+        missing, _ = ours.load_state_dict(weights, strict=False)
+        assert "bias_ih_l0" in missing
+        assert torch.equal(ours.get_parameter("weight_hh_l0"), weights["weight_hh_l0"])

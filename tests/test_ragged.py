@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carryline import Ragged
-from carryline.ragged import Plan
+from carryline.ragged import Plan, plan_of
 
 Rows = list[list[int]]
 rows_of_ids = st.lists(st.lists(st.integers(0, 5), max_size=7), max_size=8)
@@ -140,3 +140,9 @@ def test_plan(lengths: list[int]) -> None:
 def test_a_plan_is_made_once() -> None:
     ragged = Ragged.from_lists([[1, 2], [3]])
     assert ragged.plan is ragged.plan
+    assert plan_of(np.array([0, 2, 3])) is ragged.plan
+    for length in range(4):
+        plan_of(np.array([0, length]))
+    assert plan_of(ragged.offsets) is not ragged.plan  # no more than four are kept
+    ragged.offsets[1] = 1
+    assert plan_of(ragged.offsets).lengths.tolist() == [2, 1]  # by content: never a wrong one

@@ -67,6 +67,11 @@ class Dense:
         return out
 
 
+def saved_width(cell: Cell, hidden: int, twofold: bool) -> int:
+    """Values that forward keeps of a token and direction; twofold: in float64."""
+    return _kernels.saved_width(cell.number, hidden, twofold)
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """What `Layer.forward` gives.
@@ -162,8 +167,7 @@ class Layer:
         out = empty((plan.tokens, count * self.hidden), self.dtype) if states or save else None
         saved = None
         if save:
-            number, twofold = self.cell.number, self.dtype == np.float64
-            width = _kernels.saved_width(number, self.hidden, twofold)
+            width = saved_width(self.cell, self.hidden, self.dtype == np.float64)
             saved = empty((count, plan.tokens, width), self.dtype)
         _kernels.recurrence_forward(
             self.cell.number, plan.starts, projected, row, self._recurrent, self._carry,

@@ -70,7 +70,8 @@ class Model(torch.nn.Module):
         # 2016) and each is still projected once.
         x = self._dropout(self.embedding(torch.from_numpy(ids)))
         zeros = self.recurrence.first_states(plan, x)
-        states, h, _ = self.recurrence.walk(plan, x, row, zeros, zeros)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
+            states, h, _ = self.recurrence.walk(plan, x, row, zeros, zeros)
         x = self._dropout(self._pool(plan, states, h[-1]))
         if self.dense is not None:
             x = self._dropout(torch.relu(self.dense(x)))
