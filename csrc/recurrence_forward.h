@@ -144,7 +144,7 @@ void forward_step(const Step<T, O>& s, int64_t ranks, bool& back) {
       constexpr int R = decltype(rows)::value, free = accumulators / (R * P);
       const int64_t last = first + group < hidden ? first + group : hidden;
       if constexpr (Cell<T>::carry_in_output) carry_products<T, O, R>(s, rank, first, last);
-      forward_rows<Cell, T, O, R, free >= 4 ? 4 : free >= 2 ? free : 1>(s, rank, first, last, back);
+      forward_rows<Cell, T, O, R, free >= 4 ? 4 : free >= 2 ? 2 : 1>(s, rank, first, last, back);
       back = !back;
     });
 }
