@@ -19,7 +19,6 @@ for those inside texts, and a review that mentions `<pad>` would be read as padd
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -30,6 +29,8 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from carryline.errors import ConfigError, InputError, ModelError
+from carryline.ragged import Ragged
+from carryline.words import Words, encodable
 
 PAD = 0
 PAD_PIECE = "<pad>"
@@ -39,8 +40,6 @@ LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json; a million entries take abou
 # Training is quadratic in the longest word ("a" a million times over took nine minutes), so it
 # learns from words cut to this many bytes. Encoding is not, and does not cut.
 LONGEST_PIECE = 256
-_TEXTS_AT_ONCE = 1024  # `tokenizers` holds about 100 bytes a token until the ids are taken out
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _alphabet() -> dict[str, int]:
@@ -61,6 +60,7 @@ class Tokenizer:
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         self._document = _document(merges)
         self._tokenizer = tokenizers.Tokenizer.from_str(self.to_json())
+        self._words = Words(self._tokenizer)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int = 8185) -> Tokenizer:
@@ -84,7 +84,7 @@ class Tokenizer:
             initial_alphabet=list(_BYTES),
             show_progress=False,
         )
-        learner.train_from_iterator((_encodable(text) for text in texts), trainer)
+        learner.train_from_iterator((encodable(text) for text in texts), trainer)
         merges = json.loads(learner.to_str())["model"]["merges"]
         return cls([(left, right) for left, right in merges])
 
@@ -130,15 +130,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text."""
-        return self.encode_batch([text])[0]
+        ids: list[int] = self.encode_batch([text]).values.tolist()
+        return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, as `encode` gives them, on all cores."""
-        rows: list[list[int]] = []
-        for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = [_encodable(text) for text in texts[begin : begin + _TEXTS_AT_ONCE]]
-            rows += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(some)]
-        return rows
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        """The ids of each text, as `encode` gives them: int32 values."""
+        return self._words.encode(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; `<pad>` is no text, and bytes that are no character become U+FFFD.
@@ -170,13 +167,6 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _encodable(text: str) -> str:
-    """`text` with its surrogates paired up or replaced, so that UTF-8 can hold it."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _document(merges: Sequence[tuple[str, str]]) -> dict[str, Any]:
