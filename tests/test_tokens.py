@@ -199,6 +199,23 @@ def test_training_takes_any_iterable(tokenizer: Tokenizer) -> None:
     assert Tokenizer.train(iter(CORPUS), 350).to_json() == tokenizer.to_json()
 
 
+def test_of_very_many_texts_a_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{chr(ord('a') + n)}" * 50 for n in range(26)]  # a letter a text
+    monkeypatch.setattr("carryline.tokens.LEARNED_FROM", 26 * 50)
+    assert len(letters(Tokenizer.train(texts, 500))) == 26
+    monkeypatch.setattr("carryline.tokens.LEARNED_FROM", 10 * 50)
+    sampled = Tokenizer.train(texts, 500)
+    assert len(letters(sampled)) == 10
+    assert letters(sampled) != set("abcdefghij")
+    assert Tokenizer.train(texts, 500).to_json() == sampled.to_json()
+    assert letters(Tokenizer.train(["z" * 5000, "z" * 5000], 300)) == {"z"}
+
+
+def letters(tokenizer: Tokenizer) -> set[str]:
+    """Those that stand in learned pieces."""
+    return {letter for piece in tokenizer.pieces(range(257, tokenizer.size)) for letter in piece}
+
+
 @pytest.mark.parametrize("threads", ["1", "3", ""])
 def test_training_repeats_in_other_processes_and_is_quiet(
     tokenizer: Tokenizer, threads: str

@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
@@ -40,6 +41,10 @@ LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json; a million entries take abou
 # Training is quadratic in the longest word ("a" a million times over took nine minutes), so it
 # learns from words cut to this many bytes. Encoding is not, and does not cut.
 LONGEST_PIECE = 256
+# Characters, about. A quarter of 25,000 IMDB reviews teaches a vocabulary that cuts other reviews
+# into 0.24% more tokens than that of all of them, in a third of the time.
+LEARNED_FROM = 1 << 23
+RULES = 1  # of learning and encoding; raised with every change to either, for the cache's sake
 
 
 def _alphabet() -> dict[str, int]:
@@ -67,7 +72,8 @@ class Tokenizer:
         """Learn at most `vocabulary` entries, `<pad>` and the 256 bytes included.
 
         The same texts in the same order give the same tokenizer whatever the number of threads.
-        Few or no texts give fewer entries. Raises `ConfigError` when `vocabulary` is out of range.
+        Few or no texts give fewer entries; of many, a sample of about `LEARNED_FROM` characters is
+        read. Raises `ConfigError` when `vocabulary` is out of range.
         """
         if not SMALLEST <= vocabulary <= LARGEST:
             raise ConfigError(f"{SMALLEST} <= vocabulary <= {LARGEST}, it is {vocabulary}")
@@ -84,7 +90,8 @@ class Tokenizer:
             initial_alphabet=list(_BYTES),
             show_progress=False,
         )
-        learner.train_from_iterator((encodable(text) for text in texts), trainer)
+        chosen = _sample(list(texts))
+        learner.train_from_iterator((encodable(text) for text in chosen), trainer)
         merges = json.loads(learner.to_str())["model"]["merges"]
         return cls([(left, right) for left, right in merges])
 
@@ -167,6 +174,16 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _sample(texts: list[str]) -> list[str]:
+    """The texts, or of very many the first of a shuffle, which is the same every time."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    if lengths.sum() <= LEARNED_FROM:
+        return texts
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(texts))
+    enough = int(np.searchsorted(np.cumsum(lengths[order]), LEARNED_FROM)) + 1
+    return [texts[i] for i in order[:enough]]
 
 
 def _document(merges: Sequence[tuple[str, str]]) -> dict[str, Any]:
