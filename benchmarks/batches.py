@@ -89,7 +89,7 @@ def prepare(texts: Sequence[str], config: Config, count: int) -> Batches:
     """Tokenize texts and cut the first `count` batches of an epoch. Targets are drawn: speed does
     not depend on them."""
     tokenizer = Tokenizer.train(texts, config.vocabulary)
-    ragged = Ragged.from_lists(tokenizer.encode_batch(texts))
+    ragged = tokenizer.encode_batch(texts)
     targets = np.random.default_rng(config.seed).integers(0, 2, len(ragged))
     chosen = epoch_batches(config, ragged.lengths, 1)[:count]
     return Batches(

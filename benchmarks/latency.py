@@ -76,7 +76,7 @@ def choose(texts: Sequence[str], config: Config, count: int) -> Texts:
     rows = tokenizer.encode_batch(texts)
     lengths = np.array([len(row) for row in rows])
     nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:count]
-    chosen = [Ragged.from_lists([rows[i]]) for i in nearest]
+    chosen = [rows.take(np.array([i])) for i in nearest]
     return Texts([texts[i] for i in nearest], chosen, tokenizer)
 
 

@@ -5,6 +5,7 @@ import os
 # OpenMP's threads spin while they wait: with other work on the machine, the tiny steps of these
 # tests took a hundred times as long on two threads as on one. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["CARRYLINE_CACHE"] = ""  # no test reads or writes what is somebody's
 
 import hashlib
 import json

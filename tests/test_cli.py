@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from click.testing import CliRunner, Result
 
 import carryline
 from carryline import bench, classifier, machine, storage
-from carryline.cli import main
+from carryline.cli import main, progress
 from carryline.data import read
 
 TINY = ["--set", "vocabulary=400", "--set", "embedding=8", "--set", "hidden=8"]
@@ -804,7 +805,7 @@ def test_only_training_imports_what_training_needs(model: Path, arguments: list[
     arguments = [str(model) if argument == "MODEL" else argument for argument in arguments]
     code = f"""
 import sys
-from carryline.cli import main
+from carryline.cli import main, progress
 main({arguments!r}, standalone_mode=False)
 heavy = {{"torch", "sklearn", "matplotlib", "pyarrow", "rich"}}
 sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)
@@ -842,6 +843,20 @@ def test_a_bar_on_a_terminal(train_csv: Path, tmp_path: Path, terminal: tuple[in
     assert json.loads(stdout)["epochs"] == 3
     for part in (b"epoch 3/3", b"left", b"loss 0.", b"epoch 3: loss", b"100%", b"tokens/s"):
         assert part in shown
+
+
+def test_a_bar_is_not_drawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    rich = pytest.importorskip("rich.progress")
+    now, drawn = [100.0], []
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    bar = rich.Progress(auto_refresh=False, disable=True)
+    monkeypatch.setattr(bar, "update", lambda task, **fields: drawn.append(fields))
+    watcher = progress.Bar(bar)
+    for step in range(1, 106):
+        watcher.step(1, 1, step, 105, 0.5)
+        now[0] += progress.REDRAW / 9.5
+    assert [fields["completed"] for fields in drawn] == [*range(1, 105, 10), 105]
+    assert all(fields["refresh"] for fields in drawn)  # no thread does it
 
 
 def test_an_instruction_set_that_is_not_there(model: Path) -> None:

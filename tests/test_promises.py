@@ -22,7 +22,6 @@ from carryline import TextClassifier, cells, kernels, load, network
 from carryline.config import CELLS, POOLINGS
 from carryline.errors import ModelError
 from carryline.progress import Quiet
-from carryline.ragged import Ragged
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "metrics.json")
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -126,7 +125,7 @@ def test_promise_3_a_trained_classifier_is_what_the_reference_computes(
     """Single precision against double: 2e-5 is argued in test_network.py."""
     classifier = TextClassifier(**tiny, cell=cell).fit(*corpus, valid=None, threads=1)
     w = {name: value.astype(np.float64) for name, value in classifier.network.weights.items()}
-    ragged = Ragged.from_lists(classifier.tokenizer.encode_batch(TEXTS))
+    ragged = classifier.tokenizer.encode_batch(TEXTS)
     names, zeros = cells.shapes(cells.CELLS[cell], 1, 1), np.zeros((2, len(TEXTS), 8))
     directions = [{n: w[f"recurrence.{n}_l0{s}"] for n in names} for s in ("", "_reverse")]
     x = w["embedding.weight"][ragged.values]
@@ -156,7 +155,7 @@ def test_promise_4_no_work_on_tokens_that_do_not_exist(
     monkeypatch.setattr(kernels.Layer, "forward", counting(forward, lambda plan: plan.tokens))
     monkeypatch.setattr(kernels.Layer, "project", counting(project, len))
     texts = ["film " * 5000, *["film"] * 500]
-    tokens = sum(map(len, classifier.tokenizer.encode_batch(texts)))
+    tokens = len(classifier.tokenizer.encode_batch(texts).values)
     classifier.predict_proba(texts)
     assert counted == [tokens] * 3  # layer 0, and layer 1 with its input; layer 0's is a table
 

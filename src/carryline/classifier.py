@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from carryline import cache, history, network, storage
 from carryline import config as configuration
-from carryline import history, network, storage
 from carryline.config import Config
 from carryline.data import Label
 from carryline.errors import CarrylineError, MissingExtraError, ModelError
@@ -75,6 +75,7 @@ class TextClassifier:
         Ctrl-C ends training; what was best so far is kept. Raises `DataError`, `TrainingError`.
         """
         _need_extra()
+        from carryline import metrics
         from carryline.training.loop import Labelled, Run, train
 
         began = time.perf_counter()
@@ -97,16 +98,19 @@ class TextClassifier:
             progress,
             folder,
         )
-        data = Labelled(_ragged(tokenizer, examples[0]), targets)
+        data = Labelled(cache.ids(tokenizer, examples[0]), targets)
         valid_data = None
         if held is not None and held_targets is not None:
-            valid_data = Labelled(_ragged(tokenizer, held[0]), held_targets)
+            valid_data = Labelled(cache.ids(tokenizer, held[0]), held_targets)
         train(run, data, valid_data, resume=resume)
         self.classes, self._tokenizer = classes, tokenizer
         self._network = Network(self.config, run.best)
         self.history, self.interrupted = run.history, run.interrupted
         self.texts = len(examples[0])
-        self.metrics = None if held is None else self.evaluate(*held, threads=threads)
+        self.metrics = None
+        if valid_data is not None:
+            chances = self._chances(valid_data.ragged, threads)
+            self.metrics = metrics.evaluate(chances, valid_data.targets, classes)
         self.seconds = time.perf_counter() - began
         return self
 
@@ -118,8 +122,7 @@ class TextClassifier:
         pad_to: append <pad> to texts of fewer tokens, as a padded batch would. It changes nothing
         unless the model was trained with `mask=False`.
         """
-        ragged = _ragged(self.tokenizer, checked_texts(texts))
-        return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
+        return self._chances(self.tokenizer.encode_batch(checked_texts(texts)), threads, pad_to)
 
     def predict(
         self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
@@ -142,8 +145,8 @@ class TextClassifier:
         texts, labels = checked_examples(texts, labels)
         targets = targets_of(labels, self.classes)
         began = time.perf_counter()
-        ragged = _ragged(tokenizer, texts)
-        chances = network.probabilities(self.network.logits(ragged, threads=threads))
+        ragged = tokenizer.encode_batch(texts)
+        chances = self._chances(ragged, threads)
         seconds = time.perf_counter() - began
         tokens = len(ragged.values)
         speed = {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
@@ -200,6 +203,9 @@ class TextClassifier:
         outputs = network.outputs(len(self.classes))
         return network.summary(self.config, outputs, self.tokenizer.size)
 
+    def _chances(self, ragged: Ragged, threads: int | None, pad_to: int = 0) -> Array:
+        return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
+
     def _illustrate(self, folder: Path) -> None:
         """Plots and card, where matplotlib is installed; the card alone without it."""
         from carryline import report
@@ -248,10 +254,6 @@ def _need_extra() -> None:
             raise MissingExtraError(name, "train", "training")
 
 
-def _ragged(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
-    return Ragged.from_lists(tokenizer.encode_batch(texts))
-
-
 def _tokenizer(
     texts: Sequence[str], config: Config, folder: Path | None, resume: bool, progress: Progress
 ) -> Tokenizer:
@@ -260,8 +262,7 @@ def _tokenizer(
     going_on = resume and folder is not None and storage.holds_checkpoint(folder)
     if going_on and file and file.exists():
         return Tokenizer.load(file)
-    progress.message(f"learning a vocabulary of {config.vocabulary} subwords")
-    tokenizer = Tokenizer.train(texts, config.vocabulary)
+    tokenizer = cache.vocabulary(texts, config.vocabulary, progress.message)
     if folder and file:
         if not going_on:
             storage.discard(folder)  # what another run left

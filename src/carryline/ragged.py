@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,8 @@ class Ragged:
     @staticmethod
     def from_lists(rows: Sequence[Sequence[int]]) -> Ragged:
         """Token ids, a list a text, as int32 values."""
-        lengths = [len(row) for row in rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        values = np.fromiter((i for row in rows for i in row), np.int32, int(offsets[-1]))
+        offsets = offsets_of([len(row) for row in rows])
+        values = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return Ragged(values, offsets)
 
     def __len__(self) -> int:
@@ -74,25 +74,25 @@ class Ragged:
 
     def take(self, texts: Sequence[int] | IntArray) -> Ragged:
         """The chosen texts, in that order."""
-        texts = np.arange(len(self))[np.asarray(texts, dtype=np.int64)]  # -1: the last
-        lengths = self.lengths[texts]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return Ragged(self.values[np.repeat(self.offsets[texts], lengths) + within], offsets)
+        texts = np.asarray(texts, dtype=np.int64)
+        offsets, places = _places(self.offsets[:-1][texts], self.lengths[texts])
+        return Ragged(self.values[places], offsets)
 
     def without(self, value: int) -> Ragged:
         """Every occurrence of `value` taken out (the pads of somebody else's batch)."""
         keep = self.values != value
+        if keep.all():
+            return self
         kept_before = np.concatenate([[0], np.cumsum(keep)])
         return Ragged(self.values[keep], kept_before[self.offsets])
 
     def filled(self, length: int, value: int) -> Ragged:
         """Every text shorter than `length` filled up to it with `value`, at its end."""
-        lengths = np.maximum(self.lengths, length)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if self.lengths.min(initial=length) >= length:
+            return self
+        offsets = offsets_of(np.maximum(self.lengths, length))
         values = np.full(offsets[-1], value, self.values.dtype)
-        within = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
-        values[np.repeat(offsets[:-1], self.lengths) + within] = self.values
+        values[_places(offsets[:-1], self.lengths)[1]] = self.values
         return Ragged(values, offsets)
 
     def windows(self, steps: int) -> Iterator[Ragged]:
@@ -106,10 +106,8 @@ class Ragged:
         longest = int(self.lengths.max(initial=0))
         for begin in range(0, longest, steps):
             first = np.minimum(self.offsets[:-1] + begin, self.offsets[1:])
-            lengths = np.minimum(self.offsets[1:] - first, steps)
-            offsets = np.concatenate([[0], np.cumsum(lengths)])
-            within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-            yield Ragged(self.values[np.repeat(first, lengths) + within], offsets)
+            offsets, places = _places(first, np.minimum(self.offsets[1:] - first, steps))
+            yield Ragged(self.values[places], offsets)
 
     @cached_property
     def plan(self) -> Plan:
@@ -135,10 +133,10 @@ class Plan:
         self.lengths: IntArray = lengths[self.order]
         steps = int(self.lengths[0]) if len(lengths) else 0
         active = len(lengths) - np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]
-        self.starts: IntArray = np.concatenate([[0], np.cumsum(active)])
-        self._step: IntArray = np.repeat(np.arange(steps), active)
-        self.rank: IntArray = np.arange(self.starts[-1]) - self.starts[self._step]
-        self.positions: IntArray = offsets[self.order][self.rank] + self._step
+        self.starts: IntArray = offsets_of(active)
+        step = np.repeat(np.arange(steps), active)
+        self.rank: IntArray = np.arange(self.starts[-1]) - self.starts[step]
+        self.positions: IntArray = offsets[self.order][self.rank] + step
 
     @property
     def texts(self) -> int:
@@ -162,19 +160,19 @@ class Plan:
         """[tokens] the time-major position of each text-major token."""
         return _inverse(self.positions)
 
-    def previous(self, reverse: bool) -> NDArray[np.int32]:
-        """[tokens] the position each step's state comes from, -1 where a text begins.
 
-        The reverse direction begins at a text's last token.
-        """
-        active = np.diff(self.starts)
-        if reverse:
-            after = np.append(active[1:], 0)[self._step]
-            before = np.where(self.rank < after, np.arange(self.tokens) + active[self._step], -1)
-        else:
-            ahead = np.concatenate([[0], active])[self._step]
-            before = np.where(self._step > 0, np.arange(self.tokens) - ahead, -1)
-        return before.astype(np.int32)
+def offsets_of(lengths: Sequence[int] | IntArray) -> IntArray:
+    """[texts + 1] where texts of these lengths begin, end to end, and where the last one ends."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
+    return offsets
+
+
+def _places(first: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:
+    """Offsets for texts of these lengths, and the place of each token when text i's lie from
+    `first[i]` on."""
+    offsets = offsets_of(lengths)
+    return offsets, np.repeat(first - offsets[:-1], lengths) + np.arange(offsets[-1])
 
 
 def plan_of(offsets: IntArray) -> Plan:

@@ -19,17 +19,19 @@ for those inside texts, and a review that mentions `<pad>` would be read as padd
 from __future__ import annotations
 
 import json
-import re
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from carryline.errors import ConfigError, InputError, ModelError
+from carryline.ragged import Ragged
+from carryline.words import Words, encodable
 
 PAD = 0
 PAD_PIECE = "<pad>"
@@ -39,8 +41,10 @@ LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json; a million entries take abou
 # Training is quadratic in the longest word ("a" a million times over took nine minutes), so it
 # learns from words cut to this many bytes. Encoding is not, and does not cut.
 LONGEST_PIECE = 256
-_TEXTS_AT_ONCE = 1024  # `tokenizers` holds about 100 bytes a token until the ids are taken out
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Characters, about. A quarter of 25,000 IMDB reviews teaches a vocabulary that cuts other reviews
+# into 0.24% more tokens than that of all of them, in a third of the time.
+LEARNED_FROM = 1 << 23
+RULES = 1  # of learning and encoding; raised with every change to either, for the cache's sake
 
 
 def _alphabet() -> dict[str, int]:
@@ -61,13 +65,15 @@ class Tokenizer:
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         self._document = _document(merges)
         self._tokenizer = tokenizers.Tokenizer.from_str(self.to_json())
+        self._words = Words(self._tokenizer)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int = 8185) -> Tokenizer:
         """Learn at most `vocabulary` entries, `<pad>` and the 256 bytes included.
 
         The same texts in the same order give the same tokenizer whatever the number of threads.
-        Few or no texts give fewer entries. Raises `ConfigError` when `vocabulary` is out of range.
+        Few or no texts give fewer entries; of many, a sample of about `LEARNED_FROM` characters is
+        read. Raises `ConfigError` when `vocabulary` is out of range.
         """
         if not SMALLEST <= vocabulary <= LARGEST:
             raise ConfigError(f"{SMALLEST} <= vocabulary <= {LARGEST}, it is {vocabulary}")
@@ -84,7 +90,8 @@ class Tokenizer:
             initial_alphabet=list(_BYTES),
             show_progress=False,
         )
-        learner.train_from_iterator((_encodable(text) for text in texts), trainer)
+        chosen = _sample(list(texts))
+        learner.train_from_iterator((encodable(text) for text in chosen), trainer)
         merges = json.loads(learner.to_str())["model"]["merges"]
         return cls([(left, right) for left, right in merges])
 
@@ -130,15 +137,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text."""
-        return self.encode_batch([text])[0]
+        ids: list[int] = self.encode_batch([text]).values.tolist()
+        return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, as `encode` gives them, on all cores."""
-        rows: list[list[int]] = []
-        for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-            some = [_encodable(text) for text in texts[begin : begin + _TEXTS_AT_ONCE]]
-            rows += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(some)]
-        return rows
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        """The ids of each text, as `encode` gives them: int32 values."""
+        return self._words.encode(texts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; `<pad>` is no text, and bytes that are no character become U+FFFD.
@@ -172,11 +176,14 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _encodable(text: str) -> str:
-    """`text` with its surrogates paired up or replaced, so that UTF-8 can hold it."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def _sample(texts: list[str]) -> list[str]:
+    """The texts, or of very many the first of a shuffle, which is the same every time."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    if lengths.sum() <= LEARNED_FROM:
+        return texts
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(texts))
+    enough = int(np.searchsorted(np.cumsum(lengths[order]), LEARNED_FROM)) + 1
+    return [texts[i] for i in order[:enough]]
 
 
 def _document(merges: Sequence[tuple[str, str]]) -> dict[str, Any]:

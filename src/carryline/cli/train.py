@@ -62,7 +62,9 @@ def command(
     """Train a model on the labelled texts in DATA and write it to the folder --out.
 
     Every epoch is kept in DIR.partial until the model is written, so a run that was stopped goes
-    on with --resume. Ctrl-C ends the run and writes the best model so far.
+    on with --resume. Ctrl-C ends the run and writes the best model so far. The tokens of larger
+    data are kept in ~/.cache/carryline for the next run; CARRYLINE_CACHE names another folder, or
+    none when it is empty.
 
     \b
       carryline train reviews.csv --out model
