@@ -74,7 +74,7 @@ def choose(texts: Sequence[str], config: Config, count: int) -> Texts:
     """Those whose number of tokens is nearest to the median."""
     tokenizer = Tokenizer.train(texts, config.vocabulary)
     rows = tokenizer.encode_batch(texts)
-    lengths = np.array([len(row) for row in rows])
+    lengths = rows.lengths
     nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:count]
     chosen = [rows.take(np.array([i])) for i in nearest]
     return Texts([texts[i] for i in nearest], chosen, tokenizer)
