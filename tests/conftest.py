@@ -20,7 +20,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from carryline import TextClassifier, load, machine, network, storage
+from carryline import TextClassifier, load, machine, memory, network, storage
 from carryline.config import Config
 from carryline.history import KEYS
 from carryline.storage import Stored
@@ -31,6 +31,16 @@ SOURCE = Path(machine.__file__).parents[1]
 
 hypothesis.settings.register_profile("carryline", deadline=None)  # machines are busy at times
 hypothesis.settings.load_profile("carryline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tight() -> Iterator[None]:
+    """Under the sanitizers every array ends where its block does: a read beyond it is seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "libasan" in os.environ.get("LD_PRELOAD", ""):
+            patch.setattr(memory, "LARGE", sys.maxsize)
+            patch.setattr(memory, "_aligned", lambda block: (block, memory.LINE))
+        yield
 
 
 @pytest.fixture(scope="session")
