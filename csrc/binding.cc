@@ -37,11 +37,12 @@ void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int
   require(int64_t(left.shape(0)) == tokens, "left and right must have as many rows");
   nb::gil_scoped_release release;
   threads = threads_worth(threads, double(tokens) * double(rows) * double(columns));
-  const int64_t part = (rows + threads - 1) / threads;
+  // Cut between whole panels of columns: each thread copies its own ones into order.
+  const int64_t panel = 64, part = (columns + panel * threads - 1) / (panel * threads) * panel;
   parallel(threads, threads, [&](int64_t i) {
-    const int64_t begin = std::min(rows, i * part), end = std::min(rows, begin + part);
-    k.outer({tokens, begin, end, columns, left.data(), left.stride(0), right.data(),
-             right.stride(0), out.data(), out.stride(0)});
+    const int64_t begin = std::min(columns, i * part), end = std::min(columns, begin + part);
+    k.outer({tokens, rows, end - begin, left.data(), left.stride(0), right.data() + begin, right.stride(0),
+             out.data() + begin, out.stride(0)});
   });
 }
 

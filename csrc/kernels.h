@@ -74,10 +74,9 @@ template <class T> struct MatmulArgs {
   int64_t out_stride;
 };
 
-// out [left columns, right columns] += sum over tokens of left[token] (outer) right[token],
-// for left columns begin to end.
+// out [rows, columns] += sum over tokens of left[token] (outer) right[token].
 template <class T> struct OuterArgs {
-  int64_t tokens, begin, end, columns;
+  int64_t tokens, rows, columns;
   const T* left;
   int64_t left_stride;
   const T* right;

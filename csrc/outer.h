@@ -46,7 +46,7 @@ inline void copy_panel(const T* from, int64_t stride, int64_t rows, int64_t coun
 
 template <class T, class O> void outer(const OuterArgs<T>& a) {
   constexpr int N = panel_vectors, width = N * lanes<T>, together = 4;
-  const int64_t rows = a.end - a.begin, panels = (a.columns + width - 1) / width;
+  const int64_t rows = a.rows, panels = (a.columns + width - 1) / width;
   Buffer<T> sums(panels * rows * width);
   Buffer<O> right(together * chunk_tokens * width), left(chunk_tokens * left_width);
   for (int64_t token = 0; token < a.tokens; token += chunk_tokens)
@@ -58,7 +58,7 @@ template <class T, class O> void outer(const OuterArgs<T>& a) {
                    a.columns - p * width, width, right.at + (p - group) * chunk_tokens * width);
       for (int64_t row = 0; row < rows; row += left_width) {
         const int64_t columns = rows - row < left_width ? rows - row : left_width;
-        copy_panel(a.left + token * a.left_stride + a.begin + row, a.left_stride, tokens, columns,
+        copy_panel(a.left + token * a.left_stride + row, a.left_stride, tokens, columns,
                    left_width, left.at);
         for (int64_t p = group; p < last; ++p)
           add_outer<O, N>(left.at, columns, right.at + (p - group) * chunk_tokens * width, width,
@@ -67,7 +67,7 @@ template <class T, class O> void outer(const OuterArgs<T>& a) {
     }
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t j = 0; j < a.columns; ++j)
-      a.out[(a.begin + row) * a.out_stride + j] += sums.at[(j / width * rows + row) * width + j % width];
+      a.out[row * a.out_stride + j] += sums.at[(j / width * rows + row) * width + j % width];
 }
 
 }  // namespace carryline::CARRYLINE_ISA
