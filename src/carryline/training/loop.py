@@ -23,6 +23,7 @@ from carryline.history import best_epoch
 from carryline.progress import Progress
 from carryline.ragged import Ragged
 from carryline.training import checkpoint
+from carryline.training.adam import Adam
 from carryline.training.batches import epoch_batches
 from carryline.training.checkpoint import Checkpoint
 from carryline.training.model import Model
@@ -86,12 +87,7 @@ class Trainer:
         config = run.config
         outputs = network.outputs(run.classes)
         self.model = Model(config, run.vocabulary, outputs, run.threads)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.optimizer = Adam(self.model.parameters(), config.weight_decay)
         self.weights = _class_weights(config, data.targets, run.classes)
         self.lengths = data.ragged.lengths
         self.steps = -(-len(self.lengths) // config.batch_size)
@@ -145,13 +141,10 @@ class Trainer:
         ranked = torch.from_numpy(targets[batch.plan.order])
         logits = self.model(batch)
         loss = _loss(logits, ranked, self.weights)
-        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if config.clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.optimizer.step(rate)
         guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
         return loss.item(), int((guesses == ranked).sum())
 
