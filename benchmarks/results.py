@@ -25,13 +25,13 @@ HERE = Path(__file__).resolve().parent
 FILE = HERE / "RESULTS.md"
 # Where the machine multiplies bfloat16 in one instruction: without, it is slower than fp32.
 BF16 = (
-    [["training.py", "--net", "lecture,256,512", "--batches", "8", "--precision", "bf16"]]
+    [["training.py", "--net", "lecture,256,512", "--batches", "4", "--precision", "bf16"]]
     if "avx512_bf16" in instruction_sets()
     else []
 )
 COMMANDS = (
     ["training.py", "--packed", "2", "--keras", "4"],
-    ["training.py", "--net", "128,256,2x256,512", "--batches", "8"],
+    ["training.py", "--net", "128,256,2x256,512", "--batches", "4"],
     *BF16,
     ["cells.py"],
     ["inference.py"],
