@@ -117,9 +117,10 @@ template <class T> struct Shares {
 };
 
 // How many parts the ranks of a direction are cut into: not for the threads there are to decide, or
-// the order of sums, and with it their last bits, would depend on them.
+// the order of sums, and with it their last bits, would depend on them. Every part has gradients of
+// its own to be added up, which for many short texts soon costs more than another thread gives.
 size_t backward_parts(size_t directions, size_t texts) {
-  return std::min(std::max<size_t>(texts, 1), std::max(directions == 1 ? size_t(2) : size_t(1), texts / 64));
+  return directions == 1 && texts > 1 ? 2 : 1;
 }
 
 template <class T>
