@@ -67,9 +67,8 @@ def contenders(batches: Batches, asked: argparse.Namespace) -> list[Contender]:
     """The first one is that which the others are compared with."""
     chosen = [Contender(OURS, ours(batches, asked.threads), batches.tokens)]
     if asked.precision == "bf16":
-        if takes_bf16():
-            rounded = batches.of(batches.config.replace(precision="bf16"))
-            chosen.insert(0, Contender(OURS_BF16, ours(rounded, asked.threads), batches.tokens))
+        rounded = batches.of(batches.config.replace(precision="bf16"))
+        chosen.insert(0, Contender(OURS_BF16, ours(rounded, asked.threads), batches.tokens))
         if torch_peer.takes_bf16():
             theirs = torch_peer.TrainingSteps(batches, precision="bf16")
             chosen.append(Contender(PADDED_BF16, theirs, batches.tokens))
@@ -87,16 +86,9 @@ def contenders(batches: Batches, asked: argparse.Namespace) -> list[Contender]:
     return chosen
 
 
-def takes_bf16() -> bool:
-    """Whether this Carryline has bf16 products."""
-    return "precision" in Config.__dataclass_fields__
-
-
 def left_out(asked: argparse.Namespace) -> list[str]:
     """What was asked for and is not there."""
     lines = common.missing("tensorflow") if asked.keras else []
-    if asked.precision == "bf16" and not takes_bf16():
-        lines.append(f"{OURS_BF16} is left out: this version has no bf16 products")
     if asked.precision == "bf16" and not torch_peer.takes_bf16():
         lines.append(f"{PADDED_BF16} is left out: oneDNN has no bf16 LSTM for this machine")
     return lines
