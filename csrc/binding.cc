@@ -2,6 +2,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
+
 #include "arrays.h"
 
 namespace carryline {
@@ -44,6 +46,14 @@ void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int
     k.outer({tokens, rows, end - begin, left.data(), left.stride(0), right.data() + begin, right.stride(0),
              out.data() + begin, out.stride(0)});
   });
+}
+
+// The text-major token at each time-major position: first [texts] a text's first token, by rank.
+void positions(Starts starts, Starts first, Array<int64_t, 1> out) {
+  check_starts(starts, first.shape(0), out.shape(0));
+  int64_t* to = out.data();
+  for (size_t step = 0; step + 1 < starts.shape(0); ++step)
+    for (int64_t rank = 0; rank < starts(step + 1) - starts(step); ++rank) *to++ = first(size_t(rank)) + int64_t(step);
 }
 
 // Calls work(begin, end) on ranges of columns, one a thread.
@@ -156,6 +166,7 @@ NB_MODULE(_kernels, m) {
     const int64_t lanes = twofold ? kernels<double>().lanes : kernels<float>().lanes;
     return (hidden + lanes - 1) / lanes * lanes * kernels<float>().cells[cell].saved;
   });
+  m.def("positions", &positions, own("starts"), own("first"), own("out"));
   define<float>(m);
   define<double>(m);
 }

@@ -78,10 +78,6 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
 
   nb::gil_scoped_release release;
   t.split(std::min(t.texts, size_t(std::max(1, threads)) / D));
-  const size_t all = D * t.texts * H;
-  std::unique_ptr<T[]> next(new T[2 * all]);
-  std::copy_n(h.data(), all, next.get());
-  std::copy_n(c.data(), all, next.get() + all);
   t.run(threads, [&](size_t d, size_t part) {
     const size_t own = t.state(d, part);
     ForwardArgs<T> a{};
@@ -92,8 +88,8 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
     a.weight_hh = weight_hh.data() + d * weight_hh.shape(1);
     if (weight_ch) a.weight_ch = weight_ch->data() + d * weight_ch->shape(1);
     if (bias_candidate) a.bias_candidate = bias_candidate->data() + d * H;
-    a.h[0] = h.data() + own, a.h[1] = next.get() + own;
-    if (t.shape.carry) a.c[0] = c.data() + own, a.c[1] = next.get() + all + own;
+    a.h = h.data() + own;
+    if (t.shape.carry) a.c = c.data() + own;
     if (states) a.states = states->data() + d * H;
     a.stride = int64_t(D * H);
     if (saved) a.saved = saved->data() + d * t.tokens * kept;

@@ -35,8 +35,8 @@ template <class T> struct ForwardArgs {
   const T* weight_hh;         // packed, see pack_gates
   const T* weight_ch;         // packed, see pack_panels; carry only
   const T* bias_candidate;    // [hidden]; gru only
-  T* h[2];                    // [ranks, hidden] both the first state; h[0] the final one on return
-  T* c[2];                    // the same of the carry
+  T* h;                       // [ranks, hidden] the first state, on return the final one
+  T* c;                       // the same of the carry; null for cells without
   T* states;                  // [tokens, stride] or null
   int64_t stride;
   T* saved;                   // [tokens][units / lanes][saved][lane] what backward needs, or null

@@ -66,13 +66,25 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
   });
 }
 
-// Fetches what the token at `at` will need, a step ahead of its use.
-template <class C, class T> inline void fetch_token(const BackwardArgs<T>& a, int64_t at) {
-  constexpr int64_t line = 64 / int64_t(sizeof(T));
-  const int64_t width = blocks_of<T>(a.hidden) * C::saved * lanes<T>;
-  for (int64_t j = 0; j < width; j += line) __builtin_prefetch(a.saved + at * width + j, 0, 0);
-  for (int64_t j = 0; j < a.hidden; j += line) __builtin_prefetch(a.states + at * a.stride + j, 0, 2);
-}
+// Fetches what the `tokens` from the one at `first` on will need, a step before they do: a share of it
+// with each of `calls` tiles of products. A core has some 24 lines on their way from memory at once
+// (Zen 4): all asked for together, they would take as long as read.
+template <class C, class T> struct Ahead {
+  const BackwardArgs<T>& args;
+  int64_t first, tokens, calls, made = 0;
+
+  void fetch() {
+    constexpr int64_t line = 64 / int64_t(sizeof(T));
+    const int64_t width = blocks_of<T>(args.hidden) * C::saved * lanes<T>;
+    const T *saved = args.saved + first * width, *states = args.states + first * args.stride;
+    const auto part = [&](int64_t all, int64_t i) { return i < calls ? all * i / calls : all; };
+    const int64_t lines = tokens * width / line;
+    for (int64_t i = part(lines, made); i < part(lines, made + 1); ++i) __builtin_prefetch(saved + i * line, 0, 2);
+    for (int64_t token = part(tokens, made); token < part(tokens, made + 1); ++token)
+      for (int64_t j = 0; j < args.hidden; j += line) __builtin_prefetch(states + token * args.stride + j, 0, 2);
+    ++made;
+  }
+};
 
 // out [R, M panels] += gradients of R slots, panels `from` to `to`, times packed weights.
 template <template <class> class Cell, class T, class O, int R, int M>
@@ -99,15 +111,18 @@ inline void product_tile(const Stretch<Cell, T, O>& s, int64_t slot, int64_t fro
 }
 
 // d_h [count, hidden] += gradients of `count` slots times U. A chunk of U that fits the first cache
-// serves all rows before the next one.
+// serves all rows before the next one. Meanwhile `tokens` from the one at `ahead` on are fetched.
 template <template <class> class Cell, class T, class O>
-void add_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* d_h, int64_t stride) {
+void add_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* d_h, int64_t stride,
+                  int64_t ahead, int64_t tokens) {
   using S = Stretch<Cell, T, O>;
   constexpr int64_t width = panel_vectors * lanes<T>, bytes = terms<O>(S::inner) * width * int64_t(sizeof(O));
   constexpr int64_t chunk = bytes < 24 << 10 ? (24 << 10) / bytes : 1;
   constexpr int most = rows_of_tile(panel_vectors), few = accumulators / (2 * panel_vectors);
   const int64_t block = s.panels * terms<O>(S::inner) * width;
   const auto* weight = reinterpret_cast<const O*>(s.args.weight_hh);
+  const int64_t calls = stride / width * ((s.panels + chunk - 1) / chunk) * ((count + most - 1) / most);
+  Ahead<Cell<T>, T> following{s.args, ahead, tokens, calls};
   for (int64_t column = 0; column < stride;) {
     const bool two = count <= few && column + 2 * width <= stride;
     for (int64_t from = 0; from < s.panels; from += chunk) {
@@ -115,11 +130,13 @@ void add_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* 
       const O* panel = weight + column / width * block;
       if (two)
         rest_of_rows<few>(count, 0, [&](auto rows, int64_t r) {
+          following.fetch();
           product_tile<Cell, T, O, decltype(rows)::value, 2>(s, slot + r, from, to, panel, block,
                                                           d_h + r * stride + column, stride);
         });
       else
         tiles_of_rows<most>(count, [&](auto rows, int64_t r) {
+          following.fetch();
           product_tile<Cell, T, O, decltype(rows)::value, 1>(s, slot + r, from, to, panel, block,
                                                           d_h + r * stride + column, stride);
         });
@@ -168,9 +185,9 @@ template <template <class> class Cell, class T, class O> void backward(const Bac
       for (int64_t i = 0; i < count; ++i) {
         const int64_t r = rank + i, from = r < going_before ? before + r : -1;
         backward_cell(s, slot + i, r, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
-        if (from >= 0) fetch_token<C>(a, from);
       }
-      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride);
+      const int64_t last = rank + count < going_before ? rank + count : going_before;
+      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride, before + rank, last > rank ? last - rank : 0);
       if constexpr (C::carry_in_output)
         add_carry_products(s, slot, count, d.c.at + rank * d.stride, d.stride);
       s.count += count, rank += count;

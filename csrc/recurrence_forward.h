@@ -8,21 +8,60 @@
 
 namespace carryline::CARRYLINE_ISA {
 
-// One step, of the active ranks, from the states `h`, `c` to the states `h_next`, `c_next`; and the
-// same states as products take them, rows of `width` operands.
+// States in rows of whole vectors, and the same as products take them. There are two of each, before
+// and after a step, and both begin as the first state: texts that begin later find it in either.
+// Every one begins on a cache line of its own: directions on two cores must not share any.
+template <class T, class O> struct States {
+  const int64_t ranks, hidden, stride, width;  // stride, width: of a row, in values and in operands
+  Buffer<T> value[2];
+  Buffer<O> pairs[2];
+
+  States(const T* first, int64_t ranks, int64_t hidden)
+      : ranks(first ? ranks : 0), hidden(hidden), stride(blocks_of<T>(hidden) * lanes<T>),
+        width(depth<O> == 1 ? stride : stride / 2), value{Buffer<T>(this->ranks * stride), Buffer<T>(this->ranks * stride)},
+        pairs{Buffer<O>(brief() * this->ranks * width), Buffer<O>(brief() * this->ranks * width)} {
+    for (int which = 0; which < 2; ++which)
+      for (int64_t rank = 0; rank < this->ranks; ++rank)
+        each_block<T>(hidden, [&](int64_t block, auto n) {
+          put(which, rank, block * lanes<T>, load(first + rank * hidden + block * lanes<T>, n));
+        });
+  }
+  static constexpr bool brief() { return depth<O> > 1; }
+  T* at(int64_t which, int64_t rank) const { return value[which].at + rank * stride; }
+  void put(int64_t which, int64_t rank, int64_t j, Vec<T> x) const {
+    store(at(which, rank) + j, x);
+    if constexpr (brief()) store_pairs(pairs[which].at + rank * width + j / 2, x);
+  }
+  // Rows from `rank` on as the left side of a product.
+  Left<O> left(int64_t which, int64_t rank) const {
+    if constexpr (brief()) return {pairs[which].at + rank * width, width, 1};
+    else return {at(which, rank), stride, 1};
+  }
+  void give(int64_t which, int64_t begin, int64_t end, T* to) const {
+    for (int64_t rank = begin; rank < end && ranks; ++rank)
+      memcpy(to + rank * hidden, at(which, rank), size_t(hidden) * sizeof(T));
+  }
+};
+
+// One step of the active ranks, from the states `from` to the states `to`.
 template <class T, class O> struct Step {
   const ForwardArgs<T>& args;
-  const T *h, *c;
-  T *h_next, *c_next;
-  const O *h_left, *c_left;
-  O *h_left_next, *c_left_next;
-  int64_t width;
+  const States<T, O>&h, &c;
+  int64_t from, to;
   T* carried;              // [rows of a tile, carried_width] V_o c; carry only
   int64_t carried_width;
   int64_t position;        // of rank 0
   int64_t position_ahead;  // the same of the step after this one
   int64_t ahead;           // ranks of that step whose rows are to be fetched
+  bool far;                // whether states go past the caches, too
 };
+
+// Whether they can: while training, nobody reads them before the whole batch has passed, and waiting
+// for their lines to come from memory held up what is saved beside them (1020 instead of 830 ns).
+template <class T> bool states_far(const ForwardArgs<T>& a) {
+  const auto whole = [](uint64_t bytes) { return bytes % 64 == 0; };
+  return a.saved && vector_bytes == 64 && whole(uint64_t(a.states)) && whole(uint64_t(a.stride) * sizeof(T));
+}
 
 // Rows of the projection lie anywhere in some megabytes: the ones of the next step are fetched
 // during this one, for units `first` to `first + blocks * lanes`.
@@ -48,6 +87,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   for (int r = 0; r < R; ++r) {
     const int64_t at = s.position + rank + r;
     x[r] = a.projected + (a.row ? int64_t(a.row[at]) : at) * C::gates * hidden;
+    for (int g = 0; g < C::gates; ++g) __builtin_prefetch(x[r] + g * hidden + first + M * lanes<T>, 0, 3);
     if (rank + r < s.ahead) fetch_row<C::gates>(a, s.position_ahead + rank + r, first, M);
   }
 #pragma GCC unroll 4
@@ -64,29 +104,26 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   }
   const int64_t inner = terms<O>(hidden), block = inner * P * lanes<T>;
   const auto* weight_hh = reinterpret_cast<const O*>(a.weight_hh);
-  multiply<O, M, R, P>(sum, {s.h_left + rank * s.width, s.width, 1},
+  multiply<O, M, R, P>(sum, s.h.left(s.from, rank),
                        {weight_hh + first / lanes<T> * block, block, P * lanes<T>}, inner);
 #pragma GCC unroll 4
   for (int m = 0; m < M; ++m) {
     const int64_t j = first + m * lanes<T>, n = Whole ? lanes<T> : hidden - j;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const int64_t own = (rank + r) * hidden + j, at = s.position + rank + r;
+      const int64_t at = s.position + rank + r;
       StepIn<Vec<T>, P> in{};
       for (int g = 0; g < P; ++g) in.sum[g] = sum[m][r][g];
       if constexpr (C::late_candidate) {
         in.candidate = load(x[r] + (P - 1) * hidden + j, n);
-        in.h = load(s.h + own, n);
+        in.h = load(s.h.at(s.from, rank + r) + j);
       }
-      if constexpr (C::carry) in.c = load(s.c + own, n);
+      if constexpr (C::carry) in.c = load(s.c.at(s.from, rank + r) + j);
       const auto out = C::step(in);
-      store(s.h_next + own, out.h, n);
-      if constexpr (C::carry) store(s.c_next + own, out.c, n);
-      if constexpr (depth<O> > 1) {
-        store_pairs(s.h_left_next + (rank + r) * s.width + j / 2, out.h);
-        if constexpr (C::carry_in_output) store_pairs(s.c_left_next + (rank + r) * s.width + j / 2, out.c);
-      }
-      if (a.states) store(a.states + at * a.stride + j, out.h, n);
+      s.h.put(s.to, rank + r, j, out.h);
+      if constexpr (C::carry) s.c.put(s.to, rank + r, j, out.c);
+      if (Whole && s.far) store_far(a.states + at * a.stride + j, out.h);
+      else if (a.states) store(a.states + at * a.stride + j, out.h, n);
       if (a.saved) {
         T* saved = a.saved + (at * blocks + j / lanes<T>) * C::saved * lanes<T>;
         for (int v = 0; v < C::saved; ++v) store_far(saved + v * lanes<T>, out.saved[v]);
@@ -121,7 +158,7 @@ inline void carry_products(const Step<T, O>& s, int64_t rank, int64_t first, int
   const int64_t inner = terms<O>(s.args.hidden);
   for (; first < last; first += N * lanes<T>) {
     Vec<T> sum[1][R][N]{};
-    multiply<O, 1, R, N>(sum, {s.c_left + rank * s.width, s.width, 1},
+    multiply<O, 1, R, N>(sum, s.c.left(s.from, rank),
                          {reinterpret_cast<const O*>(s.args.weight_ch) + first * inner, 0, N * lanes<T>}, inner);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
@@ -144,67 +181,35 @@ void forward_step(const Step<T, O>& s, int64_t ranks, bool& back) {
       constexpr int R = decltype(rows)::value, free = accumulators / (R * P);
       const int64_t last = first + group < hidden ? first + group : hidden;
       if constexpr (Cell<T>::carry_in_output) carry_products<T, O, R>(s, rank, first, last);
-      forward_rows<Cell, T, O, R, free >= 4 ? 4 : free >= 2 ? 2 : 1>(s, rank, first, last, back);
+      forward_rows<Cell, T, O, R, 1>(s, rank, first, last, back);
       back = !back;
     });
 }
 
-// The states of texts with an odd number of steps end in the second buffer: bring them home.
-template <class T> void bring_home(const ForwardArgs<T>& a, T* const (&state)[2]) {
+// The final states: of a text with an odd number of steps they are the second ones.
+template <class T, class O> void give(const ForwardArgs<T>& a, const States<T, O>& states, T* to) {
   const auto& q = a.sequences;
-  if (!state[0]) return;
-  for (int64_t step = 0; step < q.steps; ++step) {
-    const int64_t taken = q.reverse ? q.steps : step + 1;
-    const int64_t begin = q.active(step + 1), ended = q.active(step) - begin;
-    if (taken % 2 && ended > 0)
-      memcpy(state[0] + begin * a.hidden, state[1] + begin * a.hidden,
-             size_t(ended * a.hidden) * sizeof(T));
-  }
+  for (int64_t step = 0; step < q.steps; ++step)
+    states.give((q.reverse ? q.steps : step + 1) % 2, q.active(step + 1), q.active(step), to);
 }
-
-// States as products take them: the states themselves, or pairs beside them. As of the states there
-// are two, and both begin as the first state: texts that begin later find it in either.
-template <class T, class O> struct Operands {
-  T* const* state;
-  const int64_t width;
-  Buffer<O> pairs[2];
-
-  Operands(T* const* state, int64_t ranks, int64_t hidden)
-      : state(state), width(depth<O> == 1 ? hidden : blocks_of<T>(hidden) * lanes<T> / 2),
-        pairs{Buffer<O>(size(ranks)), Buffer<O>(size(ranks))} {
-    if constexpr (depth<O> > 1)
-      for (int64_t rank = 0; state[0] && rank < ranks; ++rank)
-        each_block<T>(hidden, [&](int64_t block, auto n) {
-          for (auto& half : pairs)
-            store_pairs(half.at + rank * width + block * lanes<T> / 2, load(state[0] + rank * hidden + block * lanes<T>, n));
-        });
-  }
-  O* at(int64_t which) const {
-    if constexpr (depth<O> == 1) return state[which];
-    else return pairs[which].at;
-  }
-
- private:
-  int64_t size(int64_t ranks) const { return depth<O> == 1 || !state[0] ? 0 : ranks * width; }
-};
 
 template <template <class> class Cell, class T, class O> void forward(const ForwardArgs<T>& a) {
   const auto& q = a.sequences;
-  const Operands<T, O> h(a.h, q.ranks(), a.hidden), c(a.c, q.ranks(), a.hidden);
+  const States<T, O> h(a.h, q.ranks(), a.hidden), c(a.c, q.ranks(), a.hidden);
   const int64_t carried_width = (a.hidden / (panel_vectors * lanes<T>) + 1) * panel_vectors * lanes<T>;
   const Buffer<T> carried(Cell<T>::carry_in_output * rows_of_tile(Cell<T>::products) * carried_width);
+  const bool far = states_far(a);
   bool back = false;
   for (int64_t taken = 0; taken < q.steps; ++taken) {
-    const int64_t step = q.reverse ? q.steps - 1 - taken : taken;
-    const int64_t from = taken % 2, to = 1 - from, ranks = q.active(step);
+    const int64_t step = q.reverse ? q.steps - 1 - taken : taken, ranks = q.active(step);
     if (ranks == 0) continue;
     const int64_t after = q.reverse ? step - 1 : step + 1, ahead = a.row ? q.active(after) : 0;
-    forward_step<Cell, T, O>({a, a.h[from], a.c[from], a.h[to], a.c[to], h.at(from), c.at(from), h.at(to),
-                              c.at(to), h.width, carried.at, carried_width, q.position(step), ahead ? q.position(after) : 0, ahead},
+    forward_step<Cell, T, O>({a, h, c, taken % 2, 1 - taken % 2, carried.at, carried_width, q.position(step),
+                              ahead ? q.position(after) : 0, ahead, far},
                              ranks, back);
   }
-  bring_home(a, a.h);
-  bring_home(a, a.c);
+  give(a, h, a.h);
+  give(a, c, a.c);
   fence();
 }
 

@@ -7,6 +7,7 @@ step of 20,000 tokens). So large blocks are kept and given out again once nothin
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from typing import Any
@@ -24,7 +25,7 @@ _lock = threading.Lock()
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array that begins on a cache line, so that no vector straddles two."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
         array: Array = np.ndarray(shape, dtype, *_aligned(np.empty(size + LINE, np.uint8)))
         return array
@@ -33,16 +34,10 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return array
 
 
-def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """The same, filled with zeros."""
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
-
-
 def _aligned(block: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     """The block and where in it the first whole cache line begins."""
-    return block, -block.ctypes.data % LINE
+    address: int = block.__array_interface__["data"][0]  # block.ctypes takes five times as long
+    return block, -address % LINE
 
 
 def _block(size: int) -> NDArray[np.uint8]:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from carryline import _kernels
+
 IntArray = NDArray[np.int64]
 
 
@@ -134,9 +136,8 @@ class Plan:
         steps = int(self.lengths[0]) if len(lengths) else 0
         active = len(lengths) - np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]
         self.starts: IntArray = offsets_of(active)
-        step = np.repeat(np.arange(steps), active)
-        self.rank: IntArray = np.arange(self.starts[-1]) - self.starts[step]
-        self.positions: IntArray = offsets[self.order][self.rank] + step
+        self.positions: IntArray = np.empty(self.starts[-1], np.int64)
+        _kernels.positions(self.starts, offsets[:-1][self.order], self.positions)
 
     @property
     def texts(self) -> int:
@@ -149,6 +150,11 @@ class Plan:
     @property
     def tokens(self) -> int:
         return int(self.starts[-1])
+
+    @cached_property
+    def rank(self) -> IntArray:
+        """[tokens] the rank of each time-major token's text."""
+        return np.arange(self.tokens) - np.repeat(self.starts[:-1], np.diff(self.starts))
 
     @cached_property
     def inverse_order(self) -> IntArray:

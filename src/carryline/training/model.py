@@ -15,6 +15,23 @@ from carryline.nn import MODULES
 from carryline.ragged import Plan, Ragged
 
 
+class _DistinctRows(torch.autograd.Function):
+    """Rows `ids` of weight [vocabulary, width], none of them twice, so that the gradient is written
+    where torch's own embedding must add: 0.2 instead of 0.6 ms for 3,300 of 8,185 rows."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.vocabulary = len(weight)
+        return weight.index_select(0, ids)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        return d.new_zeros(ctx.vocabulary, d.shape[1]).index_copy_(0, ids, d), None
+
+
 class _PoolFunction(torch.autograd.Function):
     """Largest and mean state of each text: states [tokens, width] -> two [texts, width]."""
 
@@ -68,7 +85,10 @@ class Model(torch.nn.Module):
         ids, row = distinct(ragged.values[plan.positions], len(self.embedding.weight))
         # Dropped by distinct token, so that all its places in the batch agree (Gal & Ghahramani
         # 2016) and each is still projected once.
-        x = self._dropout(self.embedding(torch.from_numpy(ids)))
+        rows: Tensor = _DistinctRows.apply(  # type: ignore[no-untyped-call]
+            self.embedding.weight, torch.from_numpy(ids)
+        )
+        x = self._dropout(rows)
         zeros = self.recurrence.first_states(plan, x)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
             states, h, _ = self.recurrence.walk(plan, x, row, zeros, zeros)
