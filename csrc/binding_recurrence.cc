@@ -169,7 +169,7 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
     a.d_h = d_h.data() + own, a.d_c = d_c.data() + own;
     a.row = data(row);
     a.d_projected = by_projected.at(part) + d * rows * width;
-    if (row && part == 0) std::fill_n(a.d_projected, rows * width, T(0));  // here, by the direction's own thread
+    a.rows = int64_t(rows);
     a.d_weight_hh = by_hh.at(part) + d * products * H;
     if (carry) a.d_weight_ch = by_ch.at(part) + d * H * H;
     a.d_bias = by_bias.at(part) + d * size_t(t.shape.gradients) * H;

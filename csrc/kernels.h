@@ -56,7 +56,8 @@ template <class T> struct BackwardArgs {
   T* d_h;                     // [ranks, hidden] gradient of the final state, on return of the first
   T* d_c;                     // the same of the carry
   const int32_t* row;         // [tokens] row of the projection a token read; null: its position
-  T* d_projected;             // [rows, gates * hidden] added to; without `row` written
+  T* d_projected;             // [rows, gates * hidden]
+  int64_t rows;               // of it
   T* d_weight_hh;             // [products * hidden, hidden] added to
   T* d_weight_ch;             // [hidden, hidden] added to; carry only
   T* d_bias;                  // [gate_gradients, hidden] added to

@@ -36,6 +36,7 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   Buffer<T> sum_hh;              // [panels][hidden][inner]
   Buffer<T> sum_ch;              // [panels][hidden][lane]
   Buffer<T> sum_bias;            // [panels][step]
+  Buffer<bool> begun;            // [rows] whether a row of the projection's gradient has something
 
   explicit Stretch(const BackwardArgs<T>& a)
       : args(a), hidden(a.hidden), panels((blocks_of<T>(hidden) + blocks - 1) / blocks),
@@ -44,7 +45,8 @@ template <template <class> class Cell, class T, class O> struct Stretch {
         gate_rows(brief * panels * chunk_tokens * pairs), gate_columns(brief * panels * chunk_tokens * pairs),
         h_columns(brief * left_panels * left_step / 2),
         c_columns(brief * C::carry_in_output * left_panels * left_step / 2), sum_hh(panels * hidden * inner),
-        sum_ch(C::carry_in_output * panels * hidden * lanes<T>), sum_bias(panels * step) {}
+        sum_ch(C::carry_in_output * panels * hidden * lanes<T>), sum_bias(panels * step),
+        begun(a.rows) {}
 
   int64_t room() const { return chunk_tokens - count; }
   // Gradients of a block of units: `gradients` vectors side by side.
@@ -105,8 +107,10 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   }
 
   void add_projected(int64_t slot) {
-    const bool add = args.row;
-    T* to = args.d_projected + (add ? args.row[position[slot]] : position[slot]) * C::gates * hidden;
+    const int64_t row = args.row ? args.row[position[slot]] : position[slot];
+    const bool add = begun.at[row];
+    begun.at[row] = true;
+    T* to = args.d_projected + row * C::gates * hidden;
     for (int g = 0; g < C::gates; ++g, to += hidden)
       each_block<T>(hidden, [&](int64_t block, auto n) {
         const Vec<T> d = load(gradients(slot, block) + (first_input_gradient<C> + g) * lanes<T>);
@@ -118,6 +122,8 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   // The sums in the order of the weights.
   void finish() {
     flush();
+    for (int64_t row = 0; args.row && row < args.rows; ++row)
+      if (!begun.at[row]) memset(args.d_projected + row * C::gates * hidden, 0, size_t(C::gates * hidden) * sizeof(T));
     for (int64_t j = 0; j < hidden; ++j) {
       const int64_t block = j / lanes<T>, lane = j % lanes<T>, p = block / blocks;
       for (int g = 0; g < C::products; ++g) {
