@@ -2,7 +2,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "arrays.h"
 
@@ -48,12 +50,34 @@ void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int
   });
 }
 
-// The text-major token at each time-major position: first [texts] a text's first token, by rank.
-void positions(Starts starts, Starts first, Array<int64_t, 1> out) {
-  check_starts(starts, first.shape(0), out.shape(0));
-  int64_t* to = out.data();
-  for (size_t step = 0; step + 1 < starts.shape(0); ++step)
-    for (int64_t rank = 0; rank < starts(step + 1) - starts(step); ++rank) *to++ = first(size_t(rank)) + int64_t(step);
+// An array that owns its values.
+template <class T> using Owned = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+Owned<int64_t> owned(std::vector<int64_t> values) {
+  auto* kept = new std::vector<int64_t>(std::move(values));
+  nb::capsule owner(kept, [](void* at) noexcept { delete static_cast<std::vector<int64_t>*>(at); });
+  return Owned<int64_t>(kept->data(), {kept->size()}, owner);
+}
+
+// See ragged.Plan: order, lengths, starts, positions.
+nb::tuple plan(Starts offsets) {
+  require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
+  const size_t texts = offsets.shape(0) - 1;
+  const auto length = [&](size_t text) { return offsets(text + 1) - offsets(text); };
+  std::vector<int64_t> order(texts), lengths(texts), starts(1, 0), positions;
+  for (size_t text = 0; text < texts; ++text) {
+    require(length(text) >= 0, "offsets must never fall");
+    order[text] = int64_t(text);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length(size_t(a)) > length(size_t(b)); });
+  for (size_t rank = 0; rank < texts; ++rank) lengths[rank] = length(size_t(order[rank]));
+  positions.reserve(size_t(offsets(texts)));
+  size_t active = texts;
+  for (int64_t step = 0; texts && step < lengths[0]; ++step) {
+    while (lengths[active - 1] <= step) --active;
+    for (size_t rank = 0; rank < active; ++rank) positions.push_back(offsets(size_t(order[rank])) + step);
+    starts.push_back(int64_t(positions.size()));
+  }
+  return nb::make_tuple(owned(std::move(order)), owned(std::move(lengths)), owned(std::move(starts)), owned(std::move(positions)));
 }
 
 // Calls work(begin, end) on ranges of columns, one a thread.
@@ -166,7 +190,7 @@ NB_MODULE(_kernels, m) {
     const int64_t lanes = twofold ? kernels<double>().lanes : kernels<float>().lanes;
     return (hidden + lanes - 1) / lanes * lanes * kernels<float>().cells[cell].saved;
   });
-  m.def("positions", &positions, own("starts"), own("first"), own("out"));
+  m.def("plan", &plan, own("offsets"));
   define<float>(m);
   define<double>(m);
 }

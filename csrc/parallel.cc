@@ -35,7 +35,7 @@ void pause() {
 template <class Condition> void watch(const Condition& holds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
   while (!holds() && std::chrono::steady_clock::now() < end)
-    for (int i = 0; i < 16; ++i) pause();
+    for (int i = 0; i < 4; ++i) pause();
 }
 
 struct Job {

@@ -126,8 +126,11 @@ class Network:
             # Pads are read past: none need be filled in, and those in the text are taken out.
             if (ragged.values == PAD).any():
                 ragged = ragged.without(PAD)
+            if len(ragged.values) <= TOKENS_AT_ONCE:
+                yield np.arange(len(ragged)), ragged
+                return
             for texts in _chunks(ragged.lengths):
-                yield texts, ragged if len(texts) == len(ragged) else ragged.take(texts)
+                yield texts, ragged.take(texts)
             return
         for begin in range(0, len(ragged), self.config.batch_size):
             texts = np.arange(begin, min(begin + self.config.batch_size, len(ragged)))
@@ -170,9 +173,6 @@ class Network:
 
 def _chunks(lengths: Array) -> Iterator[Array]:
     """Texts of similar length, so many at once that they hold about `TOKENS_AT_ONCE` tokens."""
-    if lengths.sum() <= TOKENS_AT_ONCE:
-        yield np.arange(len(lengths))
-        return
     order = np.argsort(lengths, kind="stable")
     before = np.cumsum(lengths[order]) // TOKENS_AT_ONCE
     yield from (

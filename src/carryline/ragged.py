@@ -124,20 +124,15 @@ class Plan:
 
     offsets: [texts + 1] int64, as `Ragged` has them.
     order: [texts] the text at each rank (equal lengths keep their order).
+    lengths: [texts] by rank.
     starts: [steps + 1] int64, position of each step's first token.
     positions: [tokens] int64, the text-major token at each time-major position.
     """
 
     def __init__(self, offsets: IntArray) -> None:
-        lengths = np.diff(offsets)
         self.offsets = offsets
-        self.order: IntArray = np.argsort(-lengths, kind="stable")
-        self.lengths: IntArray = lengths[self.order]
-        steps = int(self.lengths[0]) if len(lengths) else 0
-        active = len(lengths) - np.cumsum(np.bincount(lengths, minlength=steps + 1))[:steps]
-        self.starts: IntArray = offsets_of(active)
-        self.positions: IntArray = np.empty(self.starts[-1], np.int64)
-        _kernels.positions(self.starts, offsets[:-1][self.order], self.positions)
+        self.order: IntArray
+        self.order, self.lengths, self.starts, self.positions = _kernels.plan(offsets)
 
     @property
     def texts(self) -> int:
