@@ -11,9 +11,10 @@ The `lecture` preset, ours beside torch.nn.LSTM padded. Four questions:
   step to after the second one, by batches of rising size. Straight is the best that can be, since
   the backward pass needs something of every token. Read from /proc: on Linux only.
 - One text of 100,000 tokens: that it trains, and how fast.
-- Threads: our step on reviews with 1, 2 and 4 threads, and with --threads while torch's and NumPy's
-  pools are awake: each has just done a product on as many threads, which is not timed. Two threads
-  are at best twice as fast as one, more threads than cores at best as fast as the cores.
+- Threads: our step on reviews with 1, 2 and 4 threads, and with --threads while torch's or NumPy's
+  pool is awake: it has just done a product on as many threads, which is not timed. Two threads are
+  at best twice as fast as one, more threads than cores at best as fast as the cores; beside threads
+  that wait by spinning (torch's for some 5 ms, OpenBLAS's for 0.1 s) half of a core is gone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -124,19 +125,18 @@ def one_long(config: Config, asked: argparse.Namespace) -> Result:
     return {"tokens": batches.tokens, "seconds": seconds, "losses": losses}
 
 
-class BesidePools:
-    """Our steps, each just after torch's and NumPy's pools have done something."""
+class BesidePool:
+    """Our steps, each just after `product`, of somebody else's threads."""
 
-    def __init__(self, batches: Batches, threads: int) -> None:
-        self.steps, self.threads = ours(batches, threads), threads
-        self.tensor = torch.rand(1024, 1024)
+    def __init__(self, batches: Batches, threads: int, product: Callable[[], object]) -> None:
+        self.steps, self.threads, self.product = ours(batches, threads), threads, product
 
     def __call__(self) -> float:
         """Seconds of the steps alone."""
-        seconds, array = 0.0, self.tensor.numpy()
+        seconds = 0.0
         for ragged, targets in self.steps.batches:
             torch.set_num_threads(self.threads)
-            _ = array @ array, self.tensor @ self.tensor
+            self.product()
             with one_torch_thread():
                 began = time.perf_counter()
                 self.steps.step(ragged, targets)
@@ -150,8 +150,13 @@ def by_threads(batches: Batches, asked: argparse.Namespace, peak: float) -> Resu
     contenders = [
         Contender(f"{n} thread{'s' * (n > 1)}", ours(batches, n), batches.tokens) for n in counts
     ]
-    beside = BesidePools(batches, asked.threads)
-    contenders.append(Contender(f"{asked.threads}, pools awake", beside, batches.tokens))
+    tensor = torch.rand(1024, 1024)
+    array = tensor.numpy()
+    pools = {"torch": lambda: tensor @ tensor, "NumPy": lambda: array @ array}
+    for name, product in pools.items():
+        beside = BesidePool(batches, asked.threads, product)
+        label = f"{asked.threads}, {name}'s pool awake"
+        contenders.append(Contender(label, beside, batches.tokens))
     rates = common.interleave(contenders, asked.rounds)
     return common.compared(rates, 3 * forward_flop(batches.config), peak)
 

@@ -132,10 +132,15 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   }
 }
 
-// R ranks from `rank` on, units `first` to `last`, M blocks at a time: few rows leave accumulators
-// free, which further blocks take, so that enough sums go on at once to hide the latency of the
-// multiply-add. Every other pass goes `back` from the last units: it finds their weights still in
-// the first cache, which holds half of a 64-unit lstm's.
+// Blocks of units at a time, so that enough sums go on at once to hide the four cycles of a
+// multiply-add, of which a core begins two a cycle (or, of the widest vectors, one).
+constexpr int blocks_together(int sums) {
+  const int enough = vector_bytes == 64 ? 4 : 8;
+  return sums >= enough ? 1 : 2 * sums >= enough ? 2 : 4;
+}
+
+// R ranks from `rank` on, units `first` to `last`, M blocks at a time. Every other pass goes `back` from
+// the last units: it finds their weights still in the first cache, which holds half of a 64-unit lstm's.
 template <template <class> class Cell, class T, class O, int R, int M>
 inline void forward_rows(const Step<T, O>& s, int64_t rank, int64_t first, int64_t last, bool back) {
   constexpr int64_t width = M * lanes<T>;
@@ -178,10 +183,10 @@ void forward_step(const Step<T, O>& s, int64_t ranks, bool& back) {
   const int64_t group = (bytes > 4 * block ? bytes / block / 4 * 4 : 4) * lanes<T>;
   for (int64_t first = 0; first < hidden; first += group)
     tiles_of_rows<most>(ranks, [&](auto rows, int64_t rank) {
-      constexpr int R = decltype(rows)::value, free = accumulators / (R * P);
+      constexpr int R = decltype(rows)::value;
       const int64_t last = first + group < hidden ? first + group : hidden;
       if constexpr (Cell<T>::carry_in_output) carry_products<T, O, R>(s, rank, first, last);
-      forward_rows<Cell, T, O, R, 1>(s, rank, first, last, back);
+      forward_rows<Cell, T, O, R, blocks_together(R * P)>(s, rank, first, last, back);
       back = !back;
     });
 }

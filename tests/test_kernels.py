@@ -9,6 +9,10 @@ mistake.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -199,3 +203,38 @@ def test_a_text_gets_the_same_bits_in_every_batch_and_on_every_thread(
         assert np.array_equal(own, states[begin:end])
         assert np.array_equal(own_h[:, 0], h[:, text])
         assert np.array_equal(own_c[:, 0], c[:, text])
+
+
+FORKED = """
+import os, warnings
+import numpy as np
+from carryline import kernels
+
+warnings.simplefilter("ignore")  # Python 3.12 warns of every fork beside threads
+dense = kernels.Dense(np.eye(200, dtype=np.float32), np.ones(200, np.float32))
+x = np.ones((4000, 200), np.float32)
+assert (dense(x, 2) == 2).all()
+child = os.fork()
+if child == 0:
+    os._exit(0 if all((dense(x, 2) == 2).all() for _ in range(20)) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert (dense(x, 2) == 2).all()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_has_threads_of_its_own(
+    python: Callable[..., CompletedProcess[str]],
+) -> None:
+    done = python(FORKED)
+    assert done.returncode == 0, done.stderr
+
+
+def test_callers_on_many_threads_share_the_helpers() -> None:
+    cases = [Case(cells.LSTM, [30, 7, 12, 1], 24, 40, 2, np.float32, seed) for seed in range(8)]
+    expected = [flat(*case.compiled(1)) for case in cases]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            found = [flat(*result) for result in pool.map(lambda case: case.compiled(3), cases)]
+            for names, own in zip(expected, found, strict=True):
+                assert all(np.array_equal(value, own[name]) for name, value in names.items())
