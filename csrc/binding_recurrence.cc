@@ -77,7 +77,8 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
   require(!saved || shaped(saved, {D, t.tokens, kept}), "saved must be [directions, tokens, saved_width]");
 
   nb::gil_scoped_release release;
-  t.split(std::min(t.texts, size_t(std::max(1, threads)) / D));
+  const size_t shared = std::min(t.texts, size_t(std::max(1, threads)) / D);
+  t.split(std::max(shared, (t.texts + size_t(ranks_together) - 1) / size_t(ranks_together)));
   t.run(threads, [&](size_t d, size_t part) {
     const size_t own = t.state(d, part);
     ForwardArgs<T> a{};

@@ -169,10 +169,11 @@ void add_carry_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t coun
     });
 }
 
-template <template <class> class Cell, class T, class O> void backward(const BackwardArgs<T>& a) {
+// The time loop of the ranks that s.args names.
+template <template <class> class Cell, class T, class O> void walk_back(Stretch<Cell, T, O>& s) {
   using C = Cell<T>;
+  const auto& a = s.args;
   const auto& q = a.sequences;
-  Stretch<Cell, T, O> s(a);
   StateGradients<T> d(a);
   for (int64_t taken = 0; taken < q.steps; ++taken) {
     const int64_t step = q.reverse ? taken : q.steps - 1 - taken;
@@ -193,8 +194,22 @@ template <template <class> class Cell, class T, class O> void backward(const Bac
       s.count += count, rank += count;
     }
   }
-  s.finish();
   d.give(a);
+}
+
+// Some ranks after the others, so that their states' gradients stay in the second cache.
+template <template <class> class Cell, class T, class O> void backward(const BackwardArgs<T>& all) {
+  Stretch<Cell, T, O> s(all);
+  const auto& q = all.sequences;
+  for (int64_t begin = q.begin; begin < q.end; begin += ranks_together) {
+    const int64_t end = begin + ranks_together < q.end ? begin + ranks_together : q.end;
+    const int64_t before = (begin - q.begin) * all.hidden;
+    s.args.sequences.begin = begin, s.args.sequences.end = end;
+    s.args.h_first = all.h_first + before, s.args.c_first = all.c_first + before;
+    s.args.d_h = all.d_h + before, s.args.d_c = all.d_c + before;
+    walk_back(s);
+  }
+  s.finish();
 }
 
 }  // namespace carryline::CARRYLINE_ISA

@@ -25,7 +25,7 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   static constexpr int64_t panel_step = (chunk_tokens + 1) * step;
   static constexpr bool brief = depth<O> > 1;
 
-  const BackwardArgs<T>& args;
+  BackwardArgs<T> args;
   const int64_t hidden, panels, left_panels;
   int64_t count = 0, position[chunk_tokens];
   Buffer<T> gates;               // [panels][token][step]

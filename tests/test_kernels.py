@@ -205,6 +205,17 @@ def test_a_text_gets_the_same_bits_in_every_batch_and_on_every_thread(
         assert np.array_equal(own_c[:, 0], c[:, text])
 
 
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_more_texts_than_are_walked_together(cell: Cell, directions: int) -> None:
+    lengths = np.random.default_rng(0).integers(0, 4, 600).tolist()
+    case = Case(cell, lengths, 3, 5, directions, np.float64)
+    assert_agree(case, np.float64)
+    alone, shared = (flat(*case.compiled(threads)) for threads in (1, 3))
+    for name, value in alone.items():
+        assert np.array_equal(value, shared[name]), name
+
+
 FORKED = """
 import os, warnings
 import numpy as np
