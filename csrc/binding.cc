@@ -185,10 +185,10 @@ NB_MODULE(_kernels, m) {
     return twofold ? chosen<double>(brief).products_size[cell](hidden)
                    : chosen<float>(brief).products_size[cell](hidden);
   });
-  m.def("saved_width", [](int cell, int64_t hidden, bool twofold) {
+  m.def("saved_width", [](int cell, int64_t hidden, bool twofold, bool brief) {
     require(cell >= 0 && cell < 4, "cell must be 0 to 3");
-    const int64_t lanes = twofold ? kernels<double>().lanes : kernels<float>().lanes;
-    return (hidden + lanes - 1) / lanes * lanes * kernels<float>().cells[cell].saved;
+    const auto width = [&](const auto& k) { return (hidden + k.lanes - 1) / k.lanes * k.lanes * k.cells[cell].saved; };
+    return twofold ? width(chosen<double>(brief)) : width(chosen<float>(brief));
   });
   m.def("plan", &plan, own("offsets"));
   define<float>(m);

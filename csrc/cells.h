@@ -103,6 +103,32 @@ template <class T> struct Carry {
   }
 };
 
+// Vectors that the saved values of a cell take: two values share one, as bfloat16, where products are
+// of these (an odd last one stays whole); and to keep and find them there.
+template <class C, class O> constexpr int kept = depth<O> == 1 ? C::saved : (C::saved + 1) / 2;
+
+template <class C, class O, class T> inline void keep(const Vec<T>* saved, T* to) {
+  constexpr int values = depth<O>;
+  for (int v = 0; v < C::saved; v += values, to += lanes<T>) {
+    if constexpr (values == 1) store_far(to, saved[v]);
+    else store_far(to, v + 1 < C::saved ? join(saved[v], saved[v + 1]) : saved[v]);
+  }
+}
+template <class C, class O, class T> inline void find(const T* from, Vec<T>* saved) {
+  constexpr int values = depth<O>;
+  for (int v = 0; v < C::saved; v += values, from += lanes<T>) {
+    if constexpr (values == 1) saved[v] = load(from);
+    else if (v + 1 < C::saved) part(load(from), saved[v], saved[v + 1]);
+    else saved[v] = load(from);
+  }
+}
+// The last one: the carry, where there is one.
+template <class C, class O, class T> inline Vec<T> find_last(const T* from) {
+  Vec<T> saved[C::saved];
+  find<C, O>(from, saved);
+  return saved[C::saved - 1];
+}
+
 // The gate (as ordered in the weights) of the p-th product and of the first gradient by W x.
 template <class C> constexpr int gate_of_product(int p) {
   return C::late_candidate ? (p + C::products - 1) % C::products : p;

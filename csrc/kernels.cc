@@ -10,14 +10,14 @@
 
 namespace carryline::CARRYLINE_ISA {
 
-template <class C> constexpr CellShape shape() {
-  return {C::gates, C::products, C::saved, C::gradients, C::carry, C::carry_in_output, C::late_candidate};
+template <class C, class O> constexpr CellShape shape() {
+  return {C::gates, C::products, kept<C, O>, C::gradients, C::carry, C::carry_in_output, C::late_candidate};
 }
 
 // O: what products multiply (see vec.h).
 template <class T, class O> constexpr Kernels<T> table() {
   return {
-      {shape<Rnn<T>>(), shape<Lstm<T>>(), shape<Gru<T>>(), shape<Carry<T>>()}, lanes<T>,
+      {shape<Rnn<T>, O>(), shape<Lstm<T>, O>(), shape<Gru<T>, O>(), shape<Carry<T>, O>()}, lanes<T>,
       {forward<Rnn, T, O>, forward<Lstm, T, O>, forward<Gru, T, O>, forward<Carry, T, O>},
       {backward<Rnn, T, O>, backward<Lstm, T, O>, backward<Gru, T, O>, backward<Carry, T, O>},
       matmul<T, O>, outer<T, O>, pool<T>, pool_backward<T>, peak<O>,

@@ -41,7 +41,7 @@ template <class T> struct ForwardArgs {
   T* c;                       // the same of the carry; null for cells without
   T* states;                  // [tokens, stride] or null
   int64_t stride;
-  T* saved;                   // [tokens][units / lanes][saved][lane] what backward needs, or null
+  T* saved;                   // [tokens][units / lanes][kept][lane] what backward needs, or null
 };
 
 template <class T> struct BackwardArgs {
@@ -50,7 +50,7 @@ template <class T> struct BackwardArgs {
   const T* d_states;          // [tokens, stride] or null
   const T* states;            // [tokens, stride]
   int64_t stride;
-  const T* saved;             // [tokens][units / lanes][saved][lane]
+  const T* saved;             // [tokens][units / lanes][kept][lane]
   const T* h_first;           // [ranks, hidden]
   const T* c_first;           // [ranks, hidden]
   const T* weight_hh;         // packed, see pack_products
@@ -108,7 +108,7 @@ template <class T> struct PoolGradientArgs {
   T* d_states;                // [tokens, width]
 };
 
-// Of a cell: see cells.h.
+// Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
   bool carry, carry_in_output, late_candidate;

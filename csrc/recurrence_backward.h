@@ -37,21 +37,21 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
                           T* d_h, T* d_c) {
   using C = Cell<T>;
   const auto& a = s.args;
-  const int64_t hidden = a.hidden, width = blocks_of<T>(hidden) * C::saved * lanes<T>;
+  const int64_t hidden = a.hidden, width = blocks_of<T>(hidden) * kept<C, O> * lanes<T>;
   const T *states = a.states + at * a.stride, *saved = a.saved + at * width;
   const T *d_states = a.d_states ? a.d_states + at * a.stride : nullptr;
   const T* h_before = before < 0 ? a.h_first + rank * hidden : a.states + before * a.stride;
-  const T* c_saved = before < 0 ? nullptr : a.saved + before * width + (C::saved - 1) * lanes<T>;
+  const T* saved_before = before < 0 ? nullptr : a.saved + before * width;
   const T* c_first = a.c_first + rank * hidden;
   s.position[slot] = at;
   each_block<T>(hidden, [&](int64_t b, auto n) {
     const int64_t j = b * lanes<T>;
     GradIn<Vec<T>, C::saved> in{};
-    for (int v = 0; v < C::saved; ++v) in.saved[v] = load(saved + (b * C::saved + v) * lanes<T>);
+    find<C, O>(saved + b * kept<C, O> * lanes<T>, in.saved);
     in.h = load(states + j, n);
     in.h_before = load(h_before + j, n);
     if constexpr (C::carry)
-      in.c_before = c_saved ? load(c_saved + b * C::saved * lanes<T>) : load(c_first + j, n);
+      in.c_before = saved_before ? find_last<C, O>(saved_before + b * kept<C, O> * lanes<T>) : load(c_first + j, n);
     Vec<T> dh = load(d_h + j), dc{}, d[C::gradients];
     if constexpr (C::carry) dc = load(d_c + j);
     if (d_states) dh += load(d_states + j, n);
@@ -69,13 +69,13 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
 // Fetches what the `tokens` from the one at `first` on will need, a step before they do: a share of it
 // with each of `calls` tiles of products. A core has some 24 lines on their way from memory at once
 // (Zen 4): all asked for together, they would take as long as read.
-template <class C, class T> struct Ahead {
+template <class C, class O, class T> struct Ahead {
   const BackwardArgs<T>& args;
   int64_t first, tokens, calls, made = 0;
 
   void fetch() {
     constexpr int64_t line = 64 / int64_t(sizeof(T));
-    const int64_t width = blocks_of<T>(args.hidden) * C::saved * lanes<T>;
+    const int64_t width = blocks_of<T>(args.hidden) * kept<C, O> * lanes<T>;
     const T *saved = args.saved + first * width, *states = args.states + first * args.stride;
     const auto part = [&](int64_t all, int64_t i) { return i < calls ? all * i / calls : all; };
     const int64_t lines = tokens * width / line;
@@ -122,7 +122,7 @@ void add_products(const Stretch<Cell, T, O>& s, int64_t slot, int64_t count, T* 
   const int64_t block = s.panels * terms<O>(S::inner) * width;
   const auto* weight = reinterpret_cast<const O*>(s.args.weight_hh);
   const int64_t calls = stride / width * ((s.panels + chunk - 1) / chunk) * ((count + most - 1) / most);
-  Ahead<Cell<T>, T> following{s.args, ahead, tokens, calls};
+  Ahead<Cell<T>, O, T> following{s.args, ahead, tokens, calls};
   for (int64_t column = 0; column < stride;) {
     const bool two = count <= few && column + 2 * width <= stride;
     for (int64_t from = 0; from < s.panels; from += chunk) {

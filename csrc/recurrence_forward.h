@@ -124,10 +124,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
       if constexpr (C::carry) s.c.put(s.to, rank + r, j, out.c);
       if (Whole && s.far) store_far(a.states + at * a.stride + j, out.h);
       else if (a.states) store(a.states + at * a.stride + j, out.h, n);
-      if (a.saved) {
-        T* saved = a.saved + (at * blocks + j / lanes<T>) * C::saved * lanes<T>;
-        for (int v = 0; v < C::saved; ++v) store_far(saved + v * lanes<T>, out.saved[v]);
-      }
+      if (a.saved) keep<C, O>(out.saved, a.saved + (at * blocks + j / lanes<T>) * kept<C, O> * lanes<T>);
     }
   }
 }

@@ -174,6 +174,22 @@ inline Pair pair(float first, float second) {
   memcpy(&out, &both, sizeof out);
   return out;
 }
+// Two vectors as one of bfloat16 and back, in whatever order is quickest.
+inline FloatVector join(FloatVector a, FloatVector b) {
+#if defined(__AVX512BF16__)
+  return (FloatVector)_mm512_cvtne2ps_pbh(b, a);
+#else
+  return (FloatVector)pair(a, b);
+#endif
+}
+inline void part(FloatVector both, FloatVector& a, FloatVector& b) {
+#if defined(__AVX512BF16__)
+  const auto wide = [](__m256i half) { return (FloatVector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16); };
+  a = wide(_mm512_castsi512_si256((__m512i)both)), b = wide(_mm512_extracti64x4_epi64((__m512i)both, 1));
+#else
+  a = (FloatVector)((PairVector)both << 16), b = (FloatVector)((PairVector)both & 0xffff0000u);
+#endif
+}
 // Neighbouring lanes paired: half as many pairs as lanes.
 inline void store_pairs(Pair* to, FloatVector x) {
 #if defined(__AVX512BF16__)

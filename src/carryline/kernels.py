@@ -67,9 +67,10 @@ class Dense:
         return out
 
 
-def saved_width(cell: Cell, hidden: int, twofold: bool) -> int:
-    """Values that forward keeps of a token and direction; twofold: in float64."""
-    return _kernels.saved_width(cell.number, hidden, twofold)
+def saved_width(cell: Cell, hidden: int, dtype: Any, precision: str) -> int:
+    """Values of the weights' type that forward keeps of a token and direction."""
+    twofold, brief = dtype == np.float64, precision == "bf16"
+    return _kernels.saved_width(cell.number, hidden, twofold, brief)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +104,15 @@ class Layer:
 
     directions: the weights of each direction, one or two (see `cells.shapes`). precision: of the
     products' factors, "fp32" (as the weights are, float64 too) or "bf16": rounded to bfloat16, two
-    at a time where the machine can; sums, states and activations stay float32.
+    at a time where the machine can; sums and states stay float32, gates are kept for the backward
+    pass as bfloat16.
     Raises `ValueError` when there is no such precision for the weights' type.
     """
 
     def __init__(self, cell: Cell, directions: Sequence[Weights], precision: str = "fp32") -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
-        self._brief = precision == "bf16"
+        self.precision, self._brief = precision, precision == "bf16"
         self.cell, self.directions = cell, directions
         self.hidden = directions[0]["weight_hh"].shape[1]
         self.inputs = directions[0]["weight_ih"].shape[1]
@@ -167,7 +169,7 @@ class Layer:
         out = empty((plan.tokens, count * self.hidden), self.dtype) if states or save else None
         saved = None
         if save:
-            width = saved_width(self.cell, self.hidden, self.dtype == np.float64)
+            width = saved_width(self.cell, self.hidden, self.dtype, self.precision)
             saved = empty((count, plan.tokens, width), self.dtype)
         _kernels.recurrence_forward(
             self.cell.number, plan.starts, projected, row, self._recurrent, self._carry,

@@ -254,15 +254,9 @@ def _shapes_forward(
     cell: str, precision: str, threads: int | None, save: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     tokens, (directions, _, hidden) = (x if row is None else row).shape[0], h.shape
-    saved = (
-        (
-            directions,
-            tokens,
-            kernels.saved_width(cells.CELLS[cell], hidden, x.dtype == torch.float64),
-        )
-        if save
-        else (0,)
-    )
+    dtype = np.float64 if x.dtype == torch.float64 else np.float32
+    width = kernels.saved_width(cells.CELLS[cell], hidden, dtype, precision)
+    saved = (directions, tokens, width) if save else (0,)
     states = x.new_empty(tokens, directions * hidden)
     return states, h.new_empty(h.shape), c.new_empty(c.shape), x.new_empty(saved)
 
