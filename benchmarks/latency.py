@@ -11,9 +11,9 @@ reviews), by the `lecture` preset with the same (untrained) weights and number o
 - From a string to a label: our classifier's `predict`, and Hugging Face's `tokenizers` with the
   same vocabulary and merges before ONNX Runtime. Their labels must be the same.
 
-Contenders run in turn, each over all texts a round, after a few untimed ones: threads of the one
-before may still wait by spinning. Median, 90th and 99th percentile over all timed calls; lowest and
-highest are medians of a round.
+Contenders run in turn, each over all texts a round, after a rest in which threads of the one before
+stop spinning, and a few untimed calls. Median, 90th and 99th percentile over all timed calls; lowest
+and highest are medians of a round.
 
 The ceiling: each step needs the one before, so a text takes at least as long as the steps of one
 direction, each a walk over U (64 x 256 floats, 64 KB). That is more than most first-level caches
@@ -52,6 +52,7 @@ OURS, ONNX, TORCH = "carryline", "onnxruntime", "torch"
 CLASSES: list[Any] = ["neg", "pos"]
 TOLERANCE = 1e-4
 UNTIMED = 5  # calls before each round
+REST = 0.2  # seconds before these: OpenBLAS's threads spin for 0.1
 
 Weights = dict[str, NDArray[np.float32]]
 Work = Callable[[int], Any]  # what a contender does with a text, by its number
@@ -143,6 +144,7 @@ def in_turn(works: dict[str, Work], count: int, rounds: int) -> dict[str, NDArra
     taken: dict[str, list[list[float]]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
+            time.sleep(REST)
             for i in range(min(UNTIMED, count)):
                 work(i)
             taken[name].append([timed(work, i) for i in range(count)])
