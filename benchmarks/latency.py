@@ -12,8 +12,8 @@ reviews), by the `lecture` preset with the same (untrained) weights and number o
   same vocabulary and merges before ONNX Runtime. Their labels must be the same.
 
 Contenders run in turn, each over all texts a round, after a rest in which threads of the one before
-stop spinning, and a few untimed calls. Median, 90th and 99th percentile over all timed calls; lowest
-and highest are medians of a round.
+stop spinning, and a few untimed calls. Median, 90th and 99th percentile over all timed calls;
+lowest and highest are medians of a round.
 
 The ceiling: each step needs the one before, so a text takes at least as long as the steps of one
 direction, each a walk over U (64 x 256 floats, 64 KB). That is more than most first-level caches
