@@ -28,8 +28,10 @@ template <class T, class O> struct States {
   }
   static constexpr bool brief() { return depth<O> > 1; }
   T* at(int64_t which, int64_t rank) const { return value[which].at + rank * stride; }
+  void put_value(int64_t which, int64_t rank, int64_t j, Vec<T> x) const { store(at(which, rank) + j, x); }
+  // As an operand, too.
   void put(int64_t which, int64_t rank, int64_t j, Vec<T> x) const {
-    store(at(which, rank) + j, x);
+    put_value(which, rank, j, x);
     if constexpr (brief()) store_pairs(pairs[which].at + rank * width + j / 2, x);
   }
   // Rows from `rank` on as the left side of a product.
@@ -87,6 +89,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   for (int r = 0; r < R; ++r) {
     const int64_t at = s.position + rank + r;
     x[r] = a.projected + (a.row ? int64_t(a.row[at]) : at) * C::gates * hidden;
+    // The following block's part of the row, to the first cache: 770 instead of 780 ns.
     for (int g = 0; g < C::gates; ++g) __builtin_prefetch(x[r] + g * hidden + first + M * lanes<T>, 0, 3);
     if (rank + r < s.ahead) fetch_row<C::gates>(a, s.position_ahead + rank + r, first, M);
   }
@@ -121,7 +124,8 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
       if constexpr (C::carry) in.c = load(s.c.at(s.from, rank + r) + j);
       const auto out = C::step(in);
       s.h.put(s.to, rank + r, j, out.h);
-      if constexpr (C::carry) s.c.put(s.to, rank + r, j, out.c);
+      if constexpr (C::carry_in_output) s.c.put(s.to, rank + r, j, out.c);
+      else if constexpr (C::carry) s.c.put_value(s.to, rank + r, j, out.c);
       if (Whole && s.far) store_far(a.states + at * a.stride + j, out.h);
       else if (a.states) store(a.states + at * a.stride + j, out.h, n);
       if (a.saved) keep<C, O>(out.saved, a.saved + (at * blocks + j / lanes<T>) * kept<C, O> * lanes<T>);
