@@ -76,6 +76,41 @@ inline void fetch_row(const ForwardArgs<T>& a, int64_t at, int64_t first, int bl
       for (int g = 0; g < Gates; ++g) __builtin_prefetch(row + g * a.hidden + j, 0, 2);
 }
 
+// The step of R ranks, a vector of units from `j` on, whose sums are complete. x: rows of the projection.
+template <template <class> class Cell, class T, class O, int R, bool Whole, bool Saved>
+inline __attribute__((always_inline)) void step_rows(const Step<T, O>& s, int64_t rank, int64_t j, const T* const (&x)[R],
+                                                     const Vec<T> (&sum)[R][Cell<T>::products]) {
+  using C = Cell<T>;
+  constexpr int P = C::products;
+  const auto& a = s.args;
+  const int64_t hidden = a.hidden, n = Whole ? lanes<T> : hidden - j;
+  Vec<T> h[R], c[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    StepIn<Vec<T>, P> in{};
+    for (int g = 0; g < P; ++g) in.sum[g] = sum[r][g];
+    if constexpr (C::late_candidate) {
+      in.candidate = load(x[r] + (P - 1) * hidden + j, n);
+      in.h = load(s.h.at(s.from, rank + r) + j);
+    }
+    if constexpr (C::carry) in.c = load(s.c.at(s.from, rank + r) + j);
+    const auto out = C::step(in);
+    h[r] = out.h, c[r] = out.c;
+    if constexpr (C::carry_in_output) s.c.put(s.to, rank + r, j, out.c);
+    else if constexpr (C::carry) s.c.put_value(s.to, rank + r, j, out.c);
+    const int64_t place = (s.position + rank + r) * blocks_of<T>(hidden) + j / lanes<T>;
+    if constexpr (Saved) keep<C, O>(out.saved, a.saved + place * kept<C, O> * lanes<T>);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const Vec<T> state = C::state(h[r], c[r]);
+    s.h.put(s.to, rank + r, j, state);
+    T* to = a.states + (s.position + rank + r) * a.stride + j;
+    if (Whole && Saved && s.far) store_far(to, state);
+    else if (a.states) store(to, state, n);
+  }
+}
+
 // R ranks from `rank` on, M blocks of units from unit `first` on; Whole: none ends within a vector.
 template <template <class> class Cell, class T, class O, int R, int M, bool Whole>
 inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int64_t rank,
@@ -83,7 +118,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   using C = Cell<T>;
   constexpr int P = C::products;
   const auto& a = s.args;
-  const int64_t hidden = a.hidden, blocks = blocks_of<T>(hidden);
+  const int64_t hidden = a.hidden;
   const T* x[R];
   Vec<T> sum[M][R][P];
   for (int r = 0; r < R; ++r) {
@@ -111,25 +146,9 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
                        {weight_hh + first / lanes<T> * block, block, P * lanes<T>}, inner);
 #pragma GCC unroll 4
   for (int m = 0; m < M; ++m) {
-    const int64_t j = first + m * lanes<T>, n = Whole ? lanes<T> : hidden - j;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const int64_t at = s.position + rank + r;
-      StepIn<Vec<T>, P> in{};
-      for (int g = 0; g < P; ++g) in.sum[g] = sum[m][r][g];
-      if constexpr (C::late_candidate) {
-        in.candidate = load(x[r] + (P - 1) * hidden + j, n);
-        in.h = load(s.h.at(s.from, rank + r) + j);
-      }
-      if constexpr (C::carry) in.c = load(s.c.at(s.from, rank + r) + j);
-      const auto out = C::step(in);
-      s.h.put(s.to, rank + r, j, out.h);
-      if constexpr (C::carry_in_output) s.c.put(s.to, rank + r, j, out.c);
-      else if constexpr (C::carry) s.c.put_value(s.to, rank + r, j, out.c);
-      if (Whole && s.far) store_far(a.states + at * a.stride + j, out.h);
-      else if (a.states) store(a.states + at * a.stride + j, out.h, n);
-      if (a.saved) keep<C, O>(out.saved, a.saved + (at * blocks + j / lanes<T>) * kept<C, O> * lanes<T>);
-    }
+    const int64_t j = first + m * lanes<T>;
+    if (a.saved) step_rows<Cell, T, O, R, Whole, true>(s, rank, j, x, sum[m]);
+    else step_rows<Cell, T, O, R, Whole, false>(s, rank, j, x, sum[m]);
   }
 }
 
