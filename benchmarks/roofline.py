@@ -31,7 +31,6 @@ from carryline import _kernels, kernels, machine
 from carryline.cells import CELLS, shapes
 from carryline.config import preset
 from carryline.ragged import Ragged
-from carryline.training.model import distinct
 
 CHUNK = 960  # tokens of a product that stands for one in a time loop: they stay in the caches
 
@@ -61,9 +60,7 @@ class Bench:
         ]
         self.layer = kernels.Layer(cell, weights)
         self.table = rng.standard_normal((batches.vocabulary, self.inputs)).astype(np.float32)
-        self.found = [
-            distinct(b.values[b.plan.positions], batches.vocabulary) for b in self.batches
-        ]
+        self.found = [kernels.distinct(b.values, b.plan, batches.vocabulary) for b in self.batches]
         self.tokens = sum(len(b.values) for b in self.batches)
         self.rows = sum(len(ids) for ids, _ in self.found)
 
@@ -150,7 +147,7 @@ def rest(batches: Batches, bench: Bench) -> list[Part]:
     def gather(index: int) -> None:
         batch = bench.batches[index]
         fresh = Ragged(batch.values, batch.offsets)  # its plan is made anew, as in an epoch
-        distinct(fresh.values[fresh.plan.positions], batches.vocabulary)
+        kernels.distinct(fresh.values, fresh.plan, batches.vocabulary)
 
     steps = ours(batches, bench.threads)
     steps()

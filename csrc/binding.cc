@@ -52,10 +52,10 @@ void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int
 
 // An array that owns its values.
 template <class T> using Owned = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-Owned<int64_t> owned(std::vector<int64_t> values) {
-  auto* kept = new std::vector<int64_t>(std::move(values));
-  nb::capsule owner(kept, [](void* at) noexcept { delete static_cast<std::vector<int64_t>*>(at); });
-  return Owned<int64_t>(kept->data(), {kept->size()}, owner);
+template <class T> Owned<T> owned(std::vector<T> values) {
+  auto* kept = new std::vector<T>(std::move(values));
+  nb::capsule owner(kept, [](void* at) noexcept { delete static_cast<std::vector<T>*>(at); });
+  return Owned<T>(kept->data(), {kept->size()}, owner);
 }
 
 // See ragged.Plan: order, lengths, starts, positions.
@@ -72,12 +72,40 @@ nb::tuple plan(Starts offsets) {
   for (size_t rank = 0; rank < texts; ++rank) lengths[rank] = length(size_t(order[rank]));
   positions.reserve(size_t(offsets(texts)));
   size_t active = texts;
+  std::vector<int64_t> next(texts);  // position of each rank's next token
+  for (size_t rank = 0; rank < texts; ++rank) next[rank] = offsets(size_t(order[rank]));
   for (int64_t step = 0; texts && step < lengths[0]; ++step) {
     while (lengths[active - 1] <= step) --active;
-    for (size_t rank = 0; rank < active; ++rank) positions.push_back(offsets(size_t(order[rank])) + step);
+    positions.insert(positions.end(), next.begin(), next.begin() + int64_t(active));
+    for (size_t rank = 0; rank < active; ++rank) ++next[rank];
     starts.push_back(int64_t(positions.size()));
   }
   return nb::make_tuple(owned(std::move(order)), owned(std::move(lengths)), owned(std::move(starts)), owned(std::move(positions)));
+}
+
+// See kernels.distinct: the different ids, and the place of each token's among them.
+nb::tuple distinct(Index ids, Starts positions, size_t vocabulary) {
+  const size_t given = ids.shape(0), tokens = positions.shape(0);
+  const int32_t* id = ids.data();
+  const int64_t* from = positions.data();
+  std::vector<int32_t> place(vocabulary), row(tokens);
+  for (size_t i = 0; i < tokens; ++i) {
+    require(size_t(from[i]) < given, "a position is out of range");
+    row[i] = id[from[i]];
+    require(size_t(row[i]) < vocabulary, "an id must be below the number of entries");
+    place[size_t(row[i])] = 1;
+  }
+  std::vector<int64_t> unique(vocabulary);
+  size_t count = 0;
+  for (size_t i = 0; i < vocabulary; ++i) {  // without a branch that nobody could predict
+    unique[count] = int64_t(i);
+    const int32_t present = place[i];
+    place[i] = int32_t(count);
+    count += size_t(present);
+  }
+  unique.resize(count);
+  for (int32_t& at : row) at = place[size_t(at)];
+  return nb::make_tuple(owned(std::move(unique)), owned(std::move(row)));
 }
 
 // Calls work(begin, end) on ranges of columns, one a thread.
@@ -191,6 +219,7 @@ NB_MODULE(_kernels, m) {
     return twofold ? width(chosen<double>(brief)) : width(chosen<float>(brief));
   });
   m.def("plan", &plan, own("offsets"));
+  m.def("distinct", &distinct, own("ids"), own("positions"), "vocabulary"_a);
   define<float>(m);
   define<double>(m);
 }

@@ -67,7 +67,7 @@ def test_whatever_refers_to_a_block_keeps_it(view: Callable[[Any], Any]) -> None
 def test_small_free_blocks_make_way_for_a_larger_one() -> None:
     for factor in (1, 2, 3, 4):
         memory.empty((factor * LARGE,), np.uint8)
-    sizes = [block.size for block in memory._blocks]
+    sizes = [block.size for block, _ in memory._blocks]
     assert len(sizes) == 1
     assert sizes[0] >= 4 * LARGE + LINE
 

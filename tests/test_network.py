@@ -18,7 +18,8 @@ from carryline import Ragged, cells, kernels, network
 from carryline.config import CELLS, POOLINGS, Config, preset
 from carryline.errors import ConfigError
 from carryline.network import PAD, Network
-from carryline.training.model import Model, distinct
+from carryline.ragged import Plan
+from carryline.training.model import Model
 
 TOLERANCE = 2e-5
 VOCABULARY = 40
@@ -228,12 +229,19 @@ def test_probabilities() -> None:
 
 
 def test_distinct_is_unique() -> None:
-    ids = texts_of().values
-    unique, place = distinct(ids, VOCABULARY)
-    expected, inverse = np.unique(ids, return_inverse=True)
+    texts = texts_of()
+    unique, place = kernels.distinct(texts.values, texts.plan, VOCABULARY)
+    expected, inverse = np.unique(texts.values[texts.plan.positions], return_inverse=True)
     assert (unique == expected).all()
     assert (place == inverse).all()
-    assert len(distinct(ids[:0], VOCABULARY)[0]) == 0
+    none = Ragged.from_lists([[]])
+    assert [len(found) for found in kernels.distinct(none.values, none.plan, VOCABULARY)] == [0, 0]
+
+
+@pytest.mark.parametrize("ids", [[0, VOCABULARY], [-1, 0], [0]], ids=str)
+def test_distinct_refuses_what_is_out_of_range(ids: list[int]) -> None:
+    with pytest.raises(ValueError, match="out of range|below the number of entries"):
+        kernels.distinct(np.array(ids, np.int32), Plan(np.array([0, 2])), VOCABULARY)
 
 
 def test_a_network_keeps_its_own_weights() -> None:

@@ -19,7 +19,9 @@ Array = NDArray[Any]
 LINE = 64  # bytes of a cache line, and of the widest vector
 LARGE = 1 << 20  # bytes from which on blocks are kept
 
-_blocks: list[NDArray[np.uint8]] = []
+Block = tuple[NDArray[np.uint8], int]  # memory, and where in it the first whole cache line begins
+
+_blocks: list[Block] = []
 _lock = threading.Lock()
 
 
@@ -27,37 +29,37 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array that begins on a cache line, so that no vector straddles two."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
-        array: Array = np.ndarray(shape, dtype, *_aligned(np.empty(size + LINE, np.uint8)))
+        array: Array = np.ndarray(shape, dtype, *_fresh(size))
         return array
     with _lock:
-        array = np.ndarray(shape, dtype, *_aligned(_block(size + LINE)))
+        array = np.ndarray(shape, dtype, *_block(size))
     return array
 
 
-def _aligned(block: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-    """The block and where in it the first whole cache line begins."""
-    address: int = block.__array_interface__["data"][0]  # block.ctypes takes five times as long
-    return block, -address % LINE
+def _fresh(size: int) -> Block:
+    memory = np.empty(size + LINE, np.uint8)
+    address: int = memory.__array_interface__["data"][0]  # memory.ctypes takes five times as long
+    return memory, -address % LINE
 
 
-def _block(size: int) -> NDArray[np.uint8]:
+def _block(size: int) -> Block:
     """The smallest free block that is large enough; if there is none, a new one.
 
     A view keeps its block alive by a reference, so a block without others is free. Free blocks
     that are too small are let go when a larger one is made: the kept ones grow to what is needed.
     """
     free = [i for i in range(len(_blocks)) if _references(_blocks, i) == _UNUSED]
-    enough = [i for i in free if _blocks[i].size >= size]
+    enough = [i for i in free if _blocks[i][0].size >= size + LINE]
     if enough:
-        return _blocks[min(enough, key=lambda i: _blocks[i].size)]
+        return _blocks[min(enough, key=lambda i: _blocks[i][0].size)]
     for i in reversed(free):
         del _blocks[i]
-    _blocks.append(np.empty(size + size // 2, np.uint8))  # pages never touched cost nothing
+    _blocks.append(_fresh(size + size // 2))  # pages never touched cost nothing
     return _blocks[-1]
 
 
-def _references(blocks: list[NDArray[np.uint8]], i: int) -> int:
-    return sys.getrefcount(blocks[i])
+def _references(blocks: list[Block], i: int) -> int:
+    return sys.getrefcount(blocks[i][0])
 
 
-_UNUSED = _references([np.empty(1, np.uint8)], 0)  # what a free block has, in this Python
+_UNUSED = _references([_fresh(1)], 0)  # what a free block has, in this Python

@@ -160,7 +160,8 @@ class Network:
         return logits
 
     def _pool(self, plan: Plan, trace: kernels.Trace, threads: int) -> Array:
-        last = np.concatenate(list(trace.h), axis=1)
+        directions, texts, hidden = trace.h.shape
+        last: Array = trace.h.swapaxes(0, 1).reshape(texts, directions * hidden)
         if trace.states is None or self.config.pooling == "last":
             return last
         largest, _, mean = kernels.pool(plan, trace.states, where=False, threads=threads)

@@ -94,14 +94,16 @@ def rows(
 # Packed weights of layers whose backward pass is to come, by the addresses of the states that they
 # gave, for as long as these live, and of their weights. Packing two directions of 512 units anew
 # takes 15 ms.
-_layers: dict[tuple[int, int], kernels.Layer] = {}
+_layers: dict[tuple[int, int], tuple[kernels.Layer, weakref.ref[NDArray[Any]]]] = {}
 
 
-def _keep(layer: kernels.Layer, states: NDArray[Any], weights: Sequence[Tensor]) -> None:
-    if states.size:
-        addresses = states.ctypes.data, weights[0].data_ptr()
-        _layers[addresses] = layer
-        weakref.finalize(states, _layers.pop, addresses, None).atexit = False
+def _keep(
+    layer: kernels.Layer, states: Tensor, trace: kernels.Trace, weights: list[Tensor]
+) -> None:
+    if trace.states is not None and trace.states.size:
+        addresses = states.data_ptr(), weights[0].data_ptr()
+        # weakref.finalize would do, but takes 0.07 ms.
+        _layers[addresses] = layer, weakref.ref(trace.states, lambda _: _layers.pop(addresses))
 
 
 def _layer(cell: str, precision: str, weights: Sequence[Tensor]) -> kernels.Layer:
@@ -124,13 +126,12 @@ def _forward(
         plan_of(offsets.numpy()), layer.project(_array(x), threads), _array(row),
         h.numpy(), c.numpy(), states=True, save=save, threads=threads,
     )  # fmt: skip
-    assert trace.states is not None
+    states, last_h, last_c = map(torch.from_numpy, (trace.states, trace.h, trace.c))
     if trace.saved is None:
         saved = x.new_empty(0)
     else:
-        _keep(layer, trace.states, weights)
+        _keep(layer, states, trace, weights)
         saved = torch.from_numpy(trace.saved)
-    states, last_h, last_c = map(torch.from_numpy, (trace.states, trace.h, trace.c))
     return states, last_h, last_c, saved
 
 
@@ -143,7 +144,7 @@ def _backward(
     by_x, x."""
     # Of the forward pass, or packed again if its states were moved since (by saved-tensor hooks).
     kept = _layers.get((trace[0].data_ptr(), weights[0].data_ptr()))
-    layer = kept or _layer(cell, precision, weights)
+    layer = kept[0] if kept else _layer(cell, precision, weights)
     traced = kernels.Trace(*map(_array, trace))
     d = layer.backward(
         plan_of(offsets.numpy()), traced, _array(x), _array(row), _array(d_states),

@@ -83,15 +83,17 @@ class Trainer:
     """Model, optimiser and data of a run: what an epoch and a step work on."""
 
     def __init__(self, run: Run, data: Labelled, valid: Labelled | None) -> None:
-        self.run, self.data, self.valid = run, data, valid
         config = run.config
+        self.fingerprint = _fingerprint(config, data, valid)
+        if config.mask:  # pads in a text are read past: they are taken out once and for all
+            data = Labelled(data.ragged.without(network.PAD), data.targets)
+        self.run, self.data, self.valid = run, data, valid
         outputs = network.outputs(run.classes)
         self.model = Model(config, run.vocabulary, outputs, run.threads)
         self.optimizer = Adam(self.model.parameters(), config.weight_decay)
         self.weights = _class_weights(config, data.targets, run.classes)
         self.lengths = data.ragged.lengths
         self.steps = -(-len(self.lengths) // config.batch_size)
-        self.fingerprint = _fingerprint(config, data, valid)
 
     def epoch(self, after_step: Callable[[], None]) -> None:
         """One epoch: train, evaluate, keep the best, write a checkpoint."""
@@ -134,19 +136,16 @@ class Trainer:
     def step(self, batch: Ragged, targets: NDArray[np.int64], rate: float) -> tuple[float, int]:
         """One optimiser step; the batch's mean loss and how many texts it got right."""
         config = self.run.config
-        if config.mask:
-            batch = batch.without(network.PAD)
-        else:
+        if not config.mask:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
-        ranked = torch.from_numpy(targets[batch.plan.order])
+        ranked = targets[batch.plan.order]
         logits = self.model(batch)
-        loss = _loss(logits, ranked, self.weights)
+        loss = _loss(logits, torch.from_numpy(ranked), self.weights)
         torch.autograd.backward(loss)
         if config.clip:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step(rate)
-        guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
-        return loss.item(), int((guesses == ranked).sum())
+        return loss.item(), _right(logits.detach().numpy(), ranked)
 
     def finish(self, row: dict[str, Any]) -> None:
         """Evaluate as the saved model will, note the epoch, keep the best weights."""
@@ -170,18 +169,16 @@ class Trainer:
     def evaluate(self, arrays: dict[str, Any], data: Labelled) -> tuple[float, float]:
         """Mean cross-entropy and accuracy."""
         net = network.Network(self.run.config, arrays)
-        logits = torch.from_numpy(net.logits(data.ragged, threads=self.run.threads))
-        targets = torch.from_numpy(data.targets)
-        loss = _loss(logits.double(), targets, None)
-        guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(dim=1)
-        return loss.item(), float((guesses == targets).double().mean())
+        logits = net.logits(data.ragged, threads=self.run.threads)
+        loss = _loss(torch.from_numpy(logits).double(), torch.from_numpy(data.targets), None)
+        return loss.item(), _right(logits, data.targets) / len(logits)
 
     def state(self) -> Checkpoint:
         tensors = {f"weights/{n}": p.detach().clone() for n, p in self.model.named_parameters()}
         tensors |= {f"best/{n}": torch.from_numpy(a) for n, a in self.run.best.items()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state[parameter].items():
-                tensors[f"adam/{name}/{key}"] = value
+                tensors[f"adam/{name}/{key}"] = value.clone()
         notes = {
             "fingerprint": self.fingerprint,
             "history": self.run.history,
@@ -201,7 +198,7 @@ class Trainer:
         self.run.best = {n: t.numpy() for n, t in state.part("best").items()}
         self.model.load_state_dict(state.part("weights"))
         for name, parameter in self.model.named_parameters():
-            self.optimizer.state[parameter] = dict(state.part(f"adam/{name}"))
+            self.optimizer.restore(parameter, state.part(f"adam/{name}"))
         self.run.progress.message(f"resuming after epoch {len(self.run.history)}")
 
 
@@ -221,11 +218,17 @@ def _loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
     """Mean cross-entropy; one output is the logit of the second of two classes."""
     if logits.shape[1] > 1:
         return torch.nn.functional.cross_entropy(logits, targets, weights)
-    each = None if weights is None else weights[targets]
-    total = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits[:, 0], targets.to(logits.dtype), each, reduction="sum"
-    )
-    return total / (len(targets) if each is None else each.sum())
+    loss, wanted = torch.nn.functional.binary_cross_entropy_with_logits, targets.to(logits.dtype)
+    if weights is None:
+        return loss(logits.view(-1), wanted)
+    each = weights[targets]
+    return loss(logits.view(-1), wanted, each, reduction="sum") / each.sum()
+
+
+def _right(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> int:
+    """How many texts' largest logit is that of their class."""
+    guesses = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+    return int((guesses == targets).sum())
 
 
 def _class_weights(config: Config, targets: NDArray[np.int64], classes: int) -> Tensor | None:

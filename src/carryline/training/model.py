@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from carryline import kernels, network
 from carryline.config import Config
+from carryline.memory import empty
 from carryline.nn import MODULES
 from carryline.ragged import Plan, Ragged
 
@@ -29,7 +31,8 @@ class _DistinctRows(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
-        return d.new_zeros(ctx.vocabulary, d.shape[1]).index_copy_(0, ids, d), None
+        gradient = torch.from_numpy(empty((ctx.vocabulary, d.shape[1]), d.numpy().dtype))
+        return gradient.zero_().index_copy_(0, ids, d), None
 
 
 class _PoolFunction(torch.autograd.Function):
@@ -82,7 +85,7 @@ class Model(torch.nn.Module):
     def forward(self, ragged: Ragged) -> Tensor:
         """Ragged token ids -> logits [texts, outputs] by rank (see `Ragged.plan`)."""
         plan = ragged.plan
-        ids, row = distinct(ragged.values[plan.positions], len(self.embedding.weight))
+        ids, row = kernels.distinct(ragged.values, plan, len(self.embedding.weight))
         # Dropped by distinct token, so that all its places in the batch agree (Gal & Ghahramani
         # 2016) and each is still projected once.
         rows: Tensor = _DistinctRows.apply(  # type: ignore[no-untyped-call]
@@ -90,7 +93,7 @@ class Model(torch.nn.Module):
         )
         x = self._dropout(rows)
         zeros = self.recurrence.first_states(plan, x)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with self._precision():
             states, h, _ = self.recurrence.walk(plan, x, row, zeros, zeros)
         x = self._dropout(self._pool(plan, states, h[-1]))
         if self.dense is not None:
@@ -98,8 +101,13 @@ class Model(torch.nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
+    def _precision(self) -> AbstractContextManager[Any]:
+        """Of the recurrence's products."""
+        brief = self.config.precision == "bf16"
+        return torch.autocast("cpu", torch.bfloat16) if brief else nullcontext()
+
     def _pool(self, plan: Plan, states: Tensor, h: Tensor) -> Tensor:
-        last = torch.cat(list(h), dim=1)
+        last = h.transpose(0, 1).flatten(1)
         if self.config.pooling == "last":
             return last
         largest, mean = _PoolFunction.apply(  # type: ignore[no-untyped-call]
@@ -111,21 +119,9 @@ class Model(torch.nn.Module):
         return torch.cat([last, largest, mean], dim=1)
 
     def _dropout(self, x: Tensor) -> Tensor:
-        return torch.nn.functional.dropout(x, self.config.dropout, self.training)
+        rate = self.config.dropout
+        return torch.nn.functional.dropout(x, rate, self.training) if rate else x
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """A copy of all parameters by name, as `network.Network` takes them."""
         return {name: value.detach().numpy().copy() for name, value in self.named_parameters()}
-
-
-def distinct(ids: NDArray[Any], vocabulary: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The different ids, rising, and for each of `ids` its place among them.
-
-    As np.unique, without its sort: 0.1 ms instead of 1.4 ms for the 21,000 tokens of 64 reviews.
-    """
-    present = np.zeros(vocabulary, bool)
-    present[ids] = True
-    unique = np.flatnonzero(present)
-    place = np.empty(vocabulary, np.int32)
-    place[unique] = np.arange(len(unique), dtype=np.int32)
-    return unique, place[ids]
