@@ -66,8 +66,8 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
   });
 }
 
-// Fetches what the `tokens` from the one at `first` on will need, a step before they do: a share of it
-// with each of `calls` tiles of products. A core has some 24 lines on their way from memory at once
+// Fetches what the `tokens` from the one at `first` on will need, two steps before they do (the step
+// between reads their states already): a share of it with each of `calls` tiles of products. A core has some 24 lines on their way from memory at once
 // (Zen 4): all asked for together, they would take as long as read.
 template <class C, class O, class T> struct Ahead {
   const BackwardArgs<T>& args;
@@ -180,6 +180,7 @@ template <template <class> class Cell, class T, class O> void walk_back(Stretch<
     const int64_t source = q.reverse ? step + 1 : step - 1;
     const int64_t active = q.active(step), going_before = q.active(source);
     const int64_t position = q.position(step), before = going_before ? q.position(source) : 0;
+    const int64_t second = q.reverse ? step + 2 : step - 2, going_second = q.active(second);
     for (int64_t rank = 0; rank < active;) {
       if (s.room() < active - rank && s.count > 0) s.flush();
       const int64_t count = active - rank < s.room() ? active - rank : s.room(), slot = s.count;
@@ -187,8 +188,9 @@ template <template <class> class Cell, class T, class O> void walk_back(Stretch<
         const int64_t r = rank + i, from = r < going_before ? before + r : -1;
         backward_cell(s, slot + i, r, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
       }
-      const int64_t last = rank + count < going_before ? rank + count : going_before;
-      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride, before + rank, last > rank ? last - rank : 0);
+      const int64_t last = rank + count < going_second ? rank + count : going_second;
+      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride,
+                   going_second ? q.position(second) + rank : 0, last > rank ? last - rank : 0);
       if constexpr (C::carry_in_output)
         add_carry_products(s, slot, count, d.c.at + rank * d.stride, d.stride);
       s.count += count, rank += count;
