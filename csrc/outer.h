@@ -15,13 +15,13 @@ constexpr int64_t left_width = 64, chunk_tokens = 64;
 
 // One panel by one: left [terms][left_width], of which `columns` count; right [terms][right_step], of
 // which the first N vectors count; out [columns][N vectors].
-template <class O, int N, class T>
+template <class O, int N, class T, class Beside = const Nothing>
 inline void add_outer(const O* left, int64_t columns, const O* right, int64_t right_step,
-                      int64_t count, T* out) {
+                      int64_t count, T* out, Beside& beside = nothing) {
   tiles_of_rows<rows_of_tile(N)>(columns, [&](auto rows, int64_t first) {
     constexpr int R = decltype(rows)::value;
     Vec<T> sum[1][R][N]{};
-    multiply<O, 1, R, N>(sum, {left + first, 1, left_width}, {right, 0, right_step}, count);
+    multiply<O, 1, R, N>(sum, {left + first, 1, left_width}, {right, 0, right_step}, count, beside);
     T* to = out + first * N * lanes<T>;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)

@@ -67,8 +67,9 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
 }
 
 // Fetches what the `tokens` from the one at `first` on will need, two steps before they do (the step
-// between reads their states already): a share of it with each of `calls` tiles of products. A core has some 24 lines on their way from memory at once
-// (Zen 4): all asked for together, they would take as long as read.
+// between reads their states already): a share of it with each of `calls` tiles of products. A core
+// has some 24 lines on their way from memory at once (Zen 4): all asked for together, they would take
+// as long as read.
 template <class C, class O, class T> struct Ahead {
   const BackwardArgs<T>& args;
   int64_t first, tokens, calls, made = 0;
