@@ -48,8 +48,10 @@ template <class T> void check_rows(const Rows<T>& a) {
 inline void check_index(const Maybe<Index>& index, size_t tokens, size_t rows) {
   if (!index) return;
   require(index->shape(0) == tokens, "the index must have a row for every token");
-  for (size_t i = 0; i < tokens; ++i)
-    require((*index)(i) >= 0 && (*index)(i) < int64_t(rows), "a row of the index is out of range");
+  const int32_t* row = index->data();
+  bool fits = true;
+  for (size_t i = 0; i < tokens; ++i) fits &= row[i] >= 0 && size_t(row[i]) < rows;
+  require(fits, "a row of the index is out of range");
 }
 
 inline void check_starts(const Starts& starts, size_t texts, size_t tokens) {

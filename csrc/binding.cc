@@ -22,8 +22,9 @@ void matmul(Rows<const T> x, Array<const T, 1> panels, Maybe<Array<const T, 1>> 
   require(!bias || int64_t(bias->shape(0)) == columns, "bias must have the columns of out");
   nb::gil_scoped_release release;
   threads = threads_worth(threads, double(rows) * double(inner) * double(columns));
-  const int64_t part = (rows + threads - 1) / threads;
-  parallel(threads, threads, [&](int64_t i) {
+  // Four parts a thread: one that has to be woken, or shares its core, does fewer of them.
+  const int64_t parts = threads > 1 ? 4 * threads : 1, part = (rows + parts - 1) / parts;
+  parallel(parts, threads, [&](int64_t i) {
     const int64_t begin = std::min(rows, i * part), end = std::min(rows, begin + part);
     k.matmul({end - begin, inner, columns, x.data() + begin * x.stride(0), x.stride(0), panels.data(),
               data(bias), accumulate, out.data() + begin * out.stride(0), out.stride(0)});

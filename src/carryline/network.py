@@ -113,6 +113,13 @@ class Network:
         `batch_size` texts is filled up to its longest.
         """
         threads = machine.checked_threads(threads)
+        if not 0 <= pad_to <= MOST_PADS:
+            raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
+        if self.config.mask:
+            # Pads are read past: none need be filled in, and those in the text are taken out.
+            ragged = ragged.without(PAD)
+            if len(ragged.values) <= TOKENS_AT_ONCE:
+                return self._batch_logits(ragged, threads)
         width = self.weights["head.bias"].shape[0]
         out = np.empty((len(ragged), width), np.float32)
         for texts, batch in self._batches(ragged, pad_to):
@@ -120,15 +127,7 @@ class Network:
         return out
 
     def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
-        if not 0 <= pad_to <= MOST_PADS:
-            raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
         if self.config.mask:
-            # Pads are read past: none need be filled in, and those in the text are taken out.
-            if (ragged.values == PAD).any():
-                ragged = ragged.without(PAD)
-            if len(ragged.values) <= TOKENS_AT_ONCE:
-                yield np.arange(len(ragged)), ragged
-                return
             for texts in _chunks(ragged.lengths):
                 yield texts, ragged.take(texts)
             return
