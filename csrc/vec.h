@@ -220,7 +220,14 @@ inline PairVector round_upper(FloatVector x) {
   return (PairVector)(x == x ? rounded : quiet) & 0xffff0000u;
 }
 inline PairVector pair(FloatVector first, FloatVector second) {
+#if defined(__AVX512BF16__)
+  // Word i of both joined goes to the lower half of lane i, word 16 + i to the upper one.
+  const PairVector lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const auto words = (__m512i)(lane * 0x00010001u + 0x00100000u);
+  return (PairVector)_mm512_permutexvar_epi16(words, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#else
   return (round_upper(first) >> 16) | round_upper(second);
+#endif
 }
 inline Pair pair(float first, float second) {
   const PairVector both = pair(broadcast(first), broadcast(second));
