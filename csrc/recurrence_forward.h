@@ -108,9 +108,9 @@ inline __attribute__((always_inline)) void step_rows(const Step<T, O>& s, int64_
   for (int r = 0; r < R; ++r) {
     const Vec<T> state = C::state(h[r], c[r]);
     s.h.put(s.to, rank + r, j, state);
-    T* to = a.states + (s.position + rank + r) * a.stride + j;
-    if (Whole && Saved && s.far) store_far(to, state);
-    else if (a.states) store(to, state, n);
+    const int64_t place = (s.position + rank + r) * a.stride + j;
+    if (Whole && Saved && s.far) store_far(a.states + place, state);
+    else if (a.states) store(a.states + place, state, n);
   }
 }
 

@@ -27,6 +27,7 @@ constexpr int vector_bytes = 16, registers = 16;
 #endif
 
 typedef float FloatVector __attribute__((vector_size(vector_bytes)));
+typedef uint32_t BitVector __attribute__((vector_size(vector_bytes)));
 typedef double DoubleVector __attribute__((vector_size(vector_bytes)));
 typedef float FloatLoose __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
 typedef double DoubleLoose __attribute__((vector_size(vector_bytes), aligned(8), may_alias));
@@ -125,7 +126,6 @@ constexpr Powers make_powers() {
   return out;
 }
 constexpr Powers powers_in_memory = make_powers();
-typedef uint32_t BitVector __attribute__((vector_size(vector_bytes)));
 
 // 2^(n / roots), of which the lower bits of n choose the root and the others are its exponent.
 inline FloatVector power_of_root(const Powers* powers, BitVector n) {
@@ -148,7 +148,7 @@ struct Power {
 };
 inline Power power(FloatVector x, float scale) {
   constexpr float to_steps = roots * 1.44269504f, unit = 0.693147181f / roots;
-  constexpr int terms = roots == 16 ? 3 : roots == 8 ? 4 : 6;
+  constexpr int degree = roots == 16 ? 3 : roots == 8 ? 4 : 6;
   constexpr float factorials[] = {1, 1, 2, 6, 24, 120, 720};
   const Powers* powers = &powers_in_memory;
   // Read anew each time: kept in registers that a tile's sums need, they made those of AVX2 read their
@@ -159,10 +159,10 @@ inline Power power(FloatVector x, float scale) {
   const FloatVector n = fma(x, step, magic), left = fma(x, step, magic - n);
   FloatVector p{};
 #pragma GCC unroll 6
-  for (int k = terms; k > 0; --k) {
+  for (int k = degree; k > 0; --k) {
     float coefficient = 1 / factorials[k];
     for (int i = 0; i < k; ++i) coefficient *= unit;
-    p = k == terms ? broadcast(coefficient) : fma(p, left, broadcast(coefficient));
+    p = k == degree ? broadcast(coefficient) : fma(p, left, broadcast(coefficient));
   }
   return {power_of_root(powers, (BitVector)n), p * left};
 }
@@ -189,7 +189,7 @@ inline DoubleVector sigmoid(DoubleVector x) { return tanh(x * 0.5) * 0.5 + 0.5; 
 struct Pair {
   uint16_t first, second;
 };
-typedef uint32_t PairVector __attribute__((vector_size(vector_bytes)));
+using PairVector = BitVector;
 typedef uint32_t PairLoose __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
 template <> struct VectorOf<Pair> { using type = PairVector; using loose = PairLoose; };
 template <class O> struct SumOf { using type = O; };

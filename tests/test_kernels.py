@@ -158,6 +158,45 @@ def test_factors_that_are_bfloat16_are_multiplied_exactly(instruction_set: str, 
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6)  # sums in another order
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", ["tanh", "sigmoid"])
+def test_tanh_and_sigmoid_of_any_number(instruction_set: str, function: str, dtype: Dtype) -> None:
+    """By a step of a cell without products: rnn's state is tanh, gru's from h = 1 its update gate.
+
+    Within 2.5e-7, four units in the last place of 1; also where an exponential would overflow.
+    """
+    cell = CELLS["rnn" if function == "tanh" else "gru"]
+    far = np.array([0, -0.0, 1e-30, 50, -50, 89, -89, 1e4, -1e4, 3e38, -3e38, np.inf, -np.inf])
+    near = np.concatenate([np.linspace(-30, 30, 6001), np.geomspace(1e-9, 1, 200), far])
+    numbers = near.astype(dtype)
+    hidden = len(numbers)
+    weights = {n: np.zeros(shape, dtype) for n, shape in cells.shapes(cell, 1, 1).items()}
+    layer = kernels.Layer(cell, [weights])
+    projected = np.zeros((1, hidden, cell.gates), dtype)
+    projected[0, :, 0 if function == "tanh" else 1] = numbers
+    first = np.ones((1, hidden, 1), dtype)
+    got = layer.forward(
+        Plan(np.arange(hidden + 1)), projected, None, first, first,
+        states=False, save=False, threads=1,
+    ).h[0, :, 0]  # fmt: skip
+    with np.errstate(over="ignore"):
+        wide = numbers.astype(np.float64)
+        expected = np.tanh(wide) if function == "tanh" else 1 / (1 + np.exp(-wide))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2.5e-7 if dtype == np.float32 else 1e-15)
+    small = np.abs(wide) < 1e-3
+    if function == "tanh":  # no digits lost near 0
+        np.testing.assert_allclose(got[small], expected[small], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_a_number_that_is_none_stays_one(instruction_set: str, cell: Cell) -> None:
+    case = Case(cell, [3], 2, 20, 1, np.float32)
+    case.x[1, 0] = np.nan
+    states = case.compiled()[0][0]
+    assert np.isfinite(states[0]).all()
+    assert np.isnan(states[1:]).all()
+
+
 def test_a_precision_that_is_none_is_refused() -> None:
     layer = random_layer(np.random.default_rng(0), cells.LSTM, 2, 2, 1, np.float64)
     with pytest.raises(ValueError, match="fp32, bf16, not 'fp16'"):

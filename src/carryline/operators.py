@@ -11,6 +11,7 @@ plan that is made from it.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -103,7 +104,12 @@ def _keep(
     if trace.states is not None and trace.states.size:
         addresses = states.data_ptr(), weights[0].data_ptr()
         # weakref.finalize would do, but takes 0.07 ms.
-        _layers[addresses] = layer, weakref.ref(trace.states, lambda _: _layers.pop(addresses))
+        forget = functools.partial(_forget, _layers, addresses)
+        _layers[addresses] = layer, weakref.ref(trace.states, forget)
+
+
+def _forget(layers: dict[Any, Any], addresses: tuple[int, int], _: Any) -> None:
+    layers.pop(addresses, None)
 
 
 def _layer(cell: str, precision: str, weights: Sequence[Tensor]) -> kernels.Layer:
