@@ -2,7 +2,7 @@
 
 Tolerances: in float64 two right answers of order 1 differ by some roundings of 1e-16; 1e-12 leaves
 room for thousands. In float32 (unit 6e-8) each state is a sum of at most 2 * 20 products behind a
-tanh that is within 3e-7, and errors pass through at most 11 steps of 2 layers: some 40 units a step
+tanh that is within 2e-7, and errors pass through at most 11 steps of 2 layers: some 40 units a step
 make 5e-5 at most. Gradients are sums over all tokens, so they are compared with their own size.
 """
 
