@@ -33,13 +33,17 @@ hypothesis.settings.register_profile("carryline", deadline=None)  # machines are
 hypothesis.settings.load_profile("carryline")
 
 
+def tight_block(size: int) -> memory.Block:
+    return np.empty(size + memory.LINE, np.uint8), memory.LINE
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tight() -> Iterator[None]:
     """Under the sanitizers every array ends where its block does: a read beyond it is seen."""
     with pytest.MonkeyPatch.context() as patch:
         if "libasan" in os.environ.get("LD_PRELOAD", ""):
             patch.setattr(memory, "LARGE", sys.maxsize)
-            patch.setattr(memory, "_aligned", lambda block: (block, memory.LINE))
+            patch.setattr(memory, "_fresh", tight_block)
         yield
 
 
