@@ -81,7 +81,8 @@ template <class T, int Gates, int R, int M> struct RowsAhead {
 
 // The step of R ranks, a vector of units from `j` on, whose sums are complete. x: rows of the projection.
 template <template <class> class Cell, class T, class O, int R, bool Whole, bool Saved>
-inline __attribute__((always_inline)) void step_rows(const Step<T, O>& s, int64_t rank, int64_t j, const T* const (&x)[R],
+inline __attribute__((always_inline)) void step_rows(const Step<T, O>& s, int64_t rank, int64_t j,
+                                                     const T* const (&x)[R],
                                                      const Vec<T> (&sum)[R][Cell<T>::products]) {
   using C = Cell<T>;
   constexpr int P = C::products;

@@ -30,13 +30,15 @@ template <class O> struct Right {
   int64_t block, step;
 };
 
-// sum[m][r][n] += x[r][k] * weight[m][k][n] for all terms k; beside(k) is called with each of them.
-// The shorter side of the tile stays in registers for a step, the longer one passes through one:
-// 4 rows x 3 vectors held by rows took all 16 registers of AVX2 and ran at half the speed.
+// What a product may do beside: nothing.
 struct Nothing {
   void operator()(int64_t) const {}
 };
 inline constexpr Nothing nothing;
+
+// sum[m][r][n] += x[r][k] * weight[m][k][n] for all terms k; beside(k) is called with each of them.
+// The shorter side of the tile stays in registers for a step, the longer one passes through one:
+// 4 rows x 3 vectors held by rows took all 16 registers of AVX2 and ran at half the speed.
 template <class O, int M, int R, int N, class Beside = const Nothing>
 inline __attribute__((always_inline)) void multiply(Vec<typename SumOf<O>::type> (&sum)[M][R][N], Left<O> x,
                                                     Right<O> weight, int64_t inner, Beside& beside = nothing) {
