@@ -40,7 +40,7 @@ sanitize: .venv/installed
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  $(BIN)/python -m pytest -q --capture=sys \
-	  tests/test_kernels.py tests/test_network.py tests/test_nn.py
+	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py
 
 wheel: .venv/wheel
 

@@ -12,11 +12,11 @@ import common
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline import data
 from carryline.bench import TrainingSteps
-from carryline.config import Config
-from carryline.ragged import Ragged
-from carryline.tokens import Tokenizer
+from carryline.model.config import Config
+from carryline.recurrence.ragged import Ragged
+from carryline.text import data
+from carryline.text.tokens import Tokenizer
 from carryline.training.batches import epoch_batches
 
 # Token ids [steps, texts] int64 and lengths [texts] int64, as a padded batch has them.

@@ -27,8 +27,8 @@ from batches import Batches, options, ours, prepare, read
 from common import Contender, Result
 
 from carryline.bench import forward_flop
-from carryline.config import CELLS, preset
-from carryline.machine import peak_flops
+from carryline.model.config import CELLS, preset
+from carryline.recurrence.machine import peak_flops
 
 
 def contenders(batches: Batches, threads: int) -> list[Contender]:

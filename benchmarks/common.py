@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from carryline.errors import CarrylineError
-from carryline.machine import cpu, default_threads, instruction_set
+from carryline.recurrence.machine import cpu, default_threads, instruction_set
 
 Result = dict[str, Any]
 PEERS = ("torch", "onnx", "onnxruntime", "tokenizers", "tensorflow-cpu", "keras")

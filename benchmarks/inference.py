@@ -35,9 +35,9 @@ from common import Contender, Result
 from numpy.typing import NDArray
 
 from carryline.bench import forward_flop, made_weights
-from carryline.config import preset
-from carryline.machine import peak_flops
-from carryline.network import Network
+from carryline.model.config import preset
+from carryline.model.network import Network
+from carryline.recurrence.machine import peak_flops
 
 OURS, ONNX, PADDED, PACKED = "carryline", "onnxruntime", "torch padded", "torch packed"
 NOT_EXACT = (PADDED,)

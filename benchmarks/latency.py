@@ -40,13 +40,13 @@ from common import Result
 from numpy.typing import NDArray
 
 import carryline
-from carryline import storage
 from carryline.bench import made_weights
-from carryline.config import Config, preset
-from carryline.history import KEYS
-from carryline.network import Network
-from carryline.ragged import Ragged
-from carryline.tokens import Tokenizer
+from carryline.model import storage
+from carryline.model.config import Config, preset
+from carryline.model.history import KEYS
+from carryline.model.network import Network
+from carryline.recurrence.ragged import Ragged
+from carryline.text.tokens import Tokenizer
 
 OURS, ONNX, TORCH = "carryline", "onnxruntime", "torch"
 CLASSES: list[Any] = ["neg", "pos"]

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import common
 
-from carryline.machine import instruction_sets
-from carryline.storage import write_whole
+from carryline.files import write_whole
+from carryline.recurrence.machine import instruction_sets
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "RESULTS.md"

@@ -27,10 +27,10 @@ import torch
 from batches import Batches, options, ours, prepare, read
 from common import Result
 
-from carryline import _kernels, kernels, machine
-from carryline.cells import CELLS, shapes
-from carryline.config import preset
-from carryline.ragged import Ragged
+from carryline.model.config import preset
+from carryline.recurrence import _kernels, kernels, machine
+from carryline.recurrence.cells import CELLS, shapes
+from carryline.recurrence.ragged import Ragged
 
 CHUNK = 960  # tokens of a product that stands for one in a time loop: they stay in the caches
 

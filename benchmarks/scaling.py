@@ -36,8 +36,8 @@ from batches import Batches, options, ours, prepare, read
 from common import Contender, Result
 
 from carryline.bench import forward_flop, made_up
-from carryline.config import Config, preset
-from carryline.machine import peak_flops
+from carryline.model.config import Config, preset
+from carryline.recurrence.machine import peak_flops
 from carryline.training.process import one_torch_thread
 
 OURS, PADDED = "carryline", "torch padded"

@@ -47,8 +47,8 @@ from batches import Batches, options, ours, prepare, read
 from common import Contender, Result
 
 from carryline.bench import forward_flop
-from carryline.config import Config, preset
-from carryline.machine import peak_flops
+from carryline.model.config import Config, preset
+from carryline.recurrence.machine import peak_flops
 
 OURS, OURS_BF16 = "carryline", "carryline bf16"
 PADDED, PADDED_BF16, PACKED = "torch padded", "torch padded bf16", "torch packed"

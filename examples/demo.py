@@ -16,8 +16,8 @@ from pathlib import Path
 
 from carryline import TextClassifier
 from carryline.cli.progress import shown
-from carryline.data import Dataset, split
-from carryline.metrics import table
+from carryline.evaluation.metrics import table
+from carryline.text.data import Dataset, split
 
 HERE = Path(__file__).resolve().parent
 SENTENCES = (

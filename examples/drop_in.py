@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import carryline
 import carryline.nn
-from carryline.machine import default_threads, instruction_set
+from carryline.recurrence.machine import default_threads, instruction_set
 
 VOCABULARY, EMBEDDING, HIDDEN, CLASSES = 8000, 64, 64, 2
 Batch = tuple[Tensor, Tensor, Tensor]  # ids [texts, steps], lengths [texts], classes [texts]

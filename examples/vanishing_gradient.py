@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from carryline.nn import MODULES, Recurrent
-from carryline.ragged import Ragged
+from carryline.recurrence.ragged import Ragged
 
 Array = NDArray[np.float64]
 COLORS = {"rnn": "#c2410c", "gru": "#8a94a0", "lstm": "#1f5fa8", "carry": "#0f8a6d"}

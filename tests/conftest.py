@@ -20,14 +20,16 @@ import hypothesis
 import numpy as np
 import pytest
 
-from carryline import TextClassifier, load, machine, memory, network, storage
-from carryline.config import Config
-from carryline.history import KEYS
-from carryline.storage import Stored
-from carryline.tokens import Tokenizer
+from carryline import TextClassifier, load
+from carryline.model import network, storage
+from carryline.model.config import Config
+from carryline.model.history import KEYS
+from carryline.model.storage import Stored
+from carryline.recurrence import machine, memory
+from carryline.text.tokens import Tokenizer
 
 Corpus = tuple[list[str], list[str]]
-SOURCE = Path(machine.__file__).parents[1]
+SOURCE = Path(machine.__file__).parents[2]
 
 hypothesis.settings.register_profile("carryline", deadline=None)  # machines are busy at times
 hypothesis.settings.load_profile("carryline")

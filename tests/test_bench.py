@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carryline import bench, machine
-from carryline.config import preset
+from carryline import bench
 from carryline.errors import ConfigError
+from carryline.model.config import preset
+from carryline.recurrence import machine
 
 
 @pytest.fixture

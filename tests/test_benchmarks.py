@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from carryline import network
 from carryline.bench import made_weights
-from carryline.config import preset
-from carryline.network import Network
-from carryline.ragged import Ragged
+from carryline.model import network
+from carryline.model.config import preset
+from carryline.model.network import Network
+from carryline.recurrence.ragged import Ragged
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # as when one of them is run

@@ -18,10 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carryline import TextClassifier, cells, kernels, load, network
-from carryline.config import CELLS, POOLINGS
+from carryline import TextClassifier, load
 from carryline.errors import ModelError
-from carryline.progress import Quiet
+from carryline.model import network
+from carryline.model.config import CELLS, POOLINGS
+from carryline.recurrence import cells, kernels
+from carryline.training.progress import Quiet
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "metrics.json")
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -269,7 +271,7 @@ classifier = load(sys.argv[1])
 print(classifier.predict(["a good film", ""]), classifier.predict_proba(["a good film"], pad_to=50))
 print(classifier.summary(), classifier.tokenizer.pieces(classifier.tokenizer.encode("a film")))
 ours = [name for name in sys.modules if name.startswith("carryline.")]
-assert not [name for name in ours if "training" in name or name == "carryline.nn"], ours
+assert not [name for name in ours if "training" in name or name == "carryline.nn.modules"], ours
 assert not Forbidden.names & {name.partition(".")[0] for name in sys.modules}
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import subprocess
@@ -14,7 +15,7 @@ import carryline
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that the README's tree names as a whole, and files that need no mention.
 WHOLE = ("csrc", "tests", "benchmarks", "docs", "examples", "src/carryline/cli", ".ci")
-SILENT = {".gitignore", "src/carryline/py.typed", "src/carryline/_kernels.pyi"}
+SILENT = {".gitignore", "src/carryline/py.typed", "src/carryline/recurrence/_kernels.pyi"}
 
 
 def tracked() -> set[str]:
@@ -53,7 +54,7 @@ def test_the_tree_in_the_readme_is_the_tree_on_the_disk() -> None:
 
 def test_public_names() -> None:
     assert set(carryline.__all__) == {
-        "CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load",
+        "CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load", "nn",
     }  # fmt: skip
     for name in carryline.__all__:
         assert getattr(carryline, name)
@@ -76,3 +77,39 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+# From the ground up; rooms in one line do not know each other.
+FLOORS = (
+    {"errors", "files"}, {"recurrence"}, {"text", "nn"}, {"model"}, {"training", "evaluation"},
+    {"tasks"}, {"bench"}, {"cli"}, {"__main__"},
+)  # fmt: skip
+PACKAGE = ROOT / "src" / "carryline"
+
+
+def imported(source: str) -> set[str]:
+    """The rooms of Carryline that a module imports from, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written out"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("carryline.")}
+
+
+def test_nobody_imports_upward() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    known = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
+    assert known - {"py"} <= floor.keys()
+    seen = 0
+    for file in PACKAGE.rglob("*.py"):
+        room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported(file.read_text(encoding="utf-8")) - {room}:
+            seen += 1
+            assert floor[other] < floor[room], f"{file.relative_to(PACKAGE)} imports {other}"
+    assert seen > 50
+    assert imported("def f():\n    from carryline.cli import main\n") == {"cli"}

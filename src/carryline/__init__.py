@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from carryline.classifier import TextClassifier, load
-from carryline.config import Config
+from carryline import nn
 from carryline.errors import CarrylineError
-from carryline.ragged import Ragged
+from carryline.model.config import Config
+from carryline.recurrence.ragged import Ragged
+from carryline.tasks.classifier import TextClassifier, load
 
-__all__ = ["CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load"]
+__all__ = ["CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load", "nn"]
 
 
 def __getattr__(name: str) -> Any:

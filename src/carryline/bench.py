@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline import machine, network
-from carryline.config import Config, preset
-from carryline.network import Network
-from carryline.progress import Quiet
-from carryline.ragged import Ragged
+from carryline.model import network
+from carryline.model.config import Config, preset
+from carryline.model.network import Network
+from carryline.recurrence import machine
+from carryline.recurrence.ragged import Ragged
+from carryline.training.progress import Quiet
 
 SECONDS = 3.0  # spent on each figure
 BATCHES = 8

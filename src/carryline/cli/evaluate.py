@@ -32,8 +32,8 @@ def command(
       carryline evaluate model test.csv
       carryline evaluate model test.parquet --text review --label stars --json
     """
-    from carryline.classifier import load
-    from carryline.metrics import table
+    from carryline.evaluation.metrics import table
+    from carryline.tasks.classifier import load
 
     classifier = load(model)
     metrics = classifier.evaluate(*options.labelled(data, text, label), threads=threads)

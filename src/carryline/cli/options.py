@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from carryline.config import PRESETS, Config
+from carryline.model.config import PRESETS, Config
 
 if TYPE_CHECKING:
-    from carryline.data import Label
+    from carryline.text.data import Label
 
 SETTINGS = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
 
@@ -78,7 +78,7 @@ def overrides(settings: Mapping[str, str], **shorthands: int | None) -> dict[str
 
 def labelled(source: str, text: Sequence[str], label: str | None) -> tuple[list[str], list[Label]]:
     """The texts and labels in `source`."""
-    from carryline.data import read
+    from carryline.text.data import read
 
     dataset = read(source, text=text, label=label)
     return dataset.texts, dataset.labels or []

@@ -24,8 +24,8 @@ def command(model: str, output: Path | None) -> None:
       carryline plot model
       carryline plot model --output pictures
     """
-    from carryline import report
-    from carryline.classifier import load
+    from carryline.evaluation import report
+    from carryline.tasks.classifier import load
 
     classifier = load(model)
     folder = output or Path(model) / "plots"

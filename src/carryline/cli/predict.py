@@ -17,8 +17,8 @@ from carryline.cli.output import echo_json, key
 from carryline.errors import OutputError
 
 if TYPE_CHECKING:
-    from carryline.classifier import TextClassifier
-    from carryline.data import Label
+    from carryline.tasks.classifier import TextClassifier
+    from carryline.text.data import Label
 
 START = 60  # characters of a text that a person sees
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -74,8 +74,8 @@ def command(
     _check_usage(texts, source, text)
     if output is not None:
         _check_output(output)
-    from carryline.classifier import load
-    from carryline.data import read
+    from carryline.tasks.classifier import load
+    from carryline.text.data import read
 
     classifier = load(model)
     chosen = list(texts) or read(source or "-", text=text, labelled=False).texts
@@ -131,8 +131,8 @@ def _record(answer: Answer) -> dict[str, Any]:
 
 def _show(answers: Sequence[Answer]) -> None:
     """A line a text: label, its probability, all probabilities, start of the text."""
-    from carryline.metrics import name
-    from carryline.tokens import visible
+    from carryline.evaluation.metrics import name
+    from carryline.text.tokens import visible
 
     width = max(len(name(label)) for label, _ in answers[0].probabilities)
     for answer in answers:
@@ -144,7 +144,7 @@ def _show(answers: Sequence[Answer]) -> None:
 
 
 def _write(path: Path, answers: Sequence[Answer]) -> None:
-    from carryline.storage import write_whole
+    from carryline.files import write_whole
 
     delimiter = DELIMITERS.get(path.suffix.lower())
     if delimiter is None:
@@ -155,7 +155,7 @@ def _write(path: Path, answers: Sequence[Answer]) -> None:
 
 
 def _delimited(answers: Sequence[Answer], delimiter: str) -> str:
-    """CSV that `carryline.data.read` reads again, whatever stands in the texts."""
+    """CSV that `carryline.text.data.read` reads again, whatever stands in the texts."""
     buffer = io.StringIO(newline="")
     # Quoting every string: a lone carriage return is not quoted otherwise.
     writer = csv.writer(

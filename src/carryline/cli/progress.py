@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from carryline.progress import Progress
+from carryline.training.progress import Progress
 
 if TYPE_CHECKING:
     import rich.progress

@@ -35,7 +35,7 @@ def command(model: str | None, preset: str | None, settings: dict[str, str], as_
 
 def _model(path: str) -> tuple[str, dict[str, Any]]:
     """The layer table of a saved model, and its facts for programs."""
-    from carryline.classifier import load
+    from carryline.tasks.classifier import load
 
     classifier = load(path)
     facts = {"parameters": classifier.parameters, "classes": classifier.classes}
@@ -44,7 +44,7 @@ def _model(path: str) -> tuple[str, dict[str, Any]]:
 
 def _preset(name: str, changes: dict[str, str]) -> tuple[str, dict[str, Any]]:
     """The same of a model that could be trained, with a full vocabulary and two classes."""
-    from carryline import config, network
+    from carryline.model import config, network
 
     chosen = config.preset(name, **changes)
     outputs = network.outputs(classes=2)

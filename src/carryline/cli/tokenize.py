@@ -18,7 +18,7 @@ def command(model: str, texts: tuple[str, ...], as_json: bool) -> None:
     \b
       carryline tokenize model "TensorFlow is cool."
     """
-    from carryline.classifier import load
+    from carryline.tasks.classifier import load
 
     tokenizer = load(model).tokenizer
     width = len(str(tokenizer.size - 1))

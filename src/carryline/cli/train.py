@@ -13,8 +13,8 @@ from carryline.cli.output import echo_json
 from carryline.errors import OutputError
 
 if TYPE_CHECKING:
-    from carryline.classifier import TextClassifier
-    from carryline.examples import Examples
+    from carryline.tasks.classifier import TextClassifier
+    from carryline.text.examples import Examples
 
 FRACTION = 0.1  # of the texts, held out for validation when nothing else is said
 
@@ -74,8 +74,8 @@ def command(
     if valid is not None and valid_fraction is not None:
         raise click.UsageError("give either --valid or --valid-fraction, not both")
     changes = options.overrides(settings, epochs=epochs, seed=seed)
-    from carryline import storage
-    from carryline.classifier import TextClassifier, load
+    from carryline.model import storage
+    from carryline.tasks.classifier import TextClassifier, load
 
     partial = _partial(out)
     if resume and storage.holds_model(out) and not partial.exists():
@@ -114,7 +114,7 @@ def _holds_work(partial: Path) -> bool:
 
 def _check(out: Path, partial: Path, resume: bool) -> None:
     """Raises `OutputError` when the model could not be written, or would be written over work."""
-    from carryline import storage
+    from carryline.model import storage
 
     storage.check_output(out, replace=resume)
     if _holds_work(partial) and not resume:
@@ -134,7 +134,7 @@ def _fit(
     threads: int | None,
 ) -> None:
     """Train with a bar; a run that fails before its first epoch leaves nothing behind."""
-    from carryline import storage
+    from carryline.model import storage
 
     try:
         with progress.shown() as watcher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.config import Config
+from carryline.model.config import Config
 
 IntArray = NDArray[np.int64]
 POOL = 100  # batches whose texts are sorted by length together

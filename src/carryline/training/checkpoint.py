@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from carryline.errors import ModelError
-from carryline.storage import CHECKPOINT_FILES, write_whole
+from carryline.files import write_whole
+from carryline.model.storage import CHECKPOINT_FILES
 
 NAME = CHECKPOINT_FILES[0]
 

@@ -16,18 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carryline import network
-from carryline.config import Config
 from carryline.errors import ConfigError, TrainingError
-from carryline.history import best_epoch
-from carryline.progress import Progress
-from carryline.ragged import Ragged
+from carryline.model import network
+from carryline.model.config import Config
+from carryline.model.history import best_epoch
+from carryline.recurrence.ragged import Ragged
 from carryline.training import checkpoint
 from carryline.training.adam import Adam
 from carryline.training.batches import epoch_batches
 from carryline.training.checkpoint import Checkpoint
 from carryline.training.model import Model
 from carryline.training.process import one_torch_thread, patient_ctrl_c
+from carryline.training.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from carryline import kernels, network
-from carryline.config import Config
-from carryline.memory import empty
+from carryline.model import network
+from carryline.model.config import Config
 from carryline.nn import MODULES
-from carryline.ragged import Plan, Ragged
+from carryline.recurrence import kernels
+from carryline.recurrence.memory import empty
+from carryline.recurrence.ragged import Plan, Ragged
 
 
 class _DistinctRows(torch.autograd.Function):

@@ -1,0 +1,1 @@
+"""How good a model is, in figures, pictures and words."""

@@ -1,0 +1,109 @@
+"""What this machine has and what of it is used: processor, instruction set, cores, peak.
+
+The environment variable CARRYLINE_ISA forces an instruction set.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from carryline.errors import ConfigError
+from carryline.recurrence import _kernels
+
+_chosen = False  # whether one was chosen yet
+
+
+def cpu() -> str:
+    """The processor's name, as well as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those compiled in that this machine can run, best first."""
+    return list(_kernels.instruction_sets())
+
+
+def instruction_set() -> str:
+    """The one in use."""
+    check()
+    return str(_kernels.instruction_set())
+
+
+def use_instruction_set(name: str) -> None:
+    """Use `name` from now on ("" for the best). Layers packed before must be packed again.
+
+    Raises `ConfigError` when this machine does not run it.
+    """
+    global _chosen
+    try:
+        _kernels.use_instruction_set(name)
+        _chosen = True
+    except ValueError as error:
+        raise ConfigError(f"CARRYLINE_ISA: {error}") from None
+
+
+def check() -> None:
+    """Raises `ConfigError` when CARRYLINE_ISA names what this machine does not run.
+
+    Asked when weights are packed, not on import: the command line can say it then.
+    """
+    if not _chosen:
+        use_instruction_set(os.environ.get("CARRYLINE_ISA", ""))
+
+
+def checked_threads(threads: int | None) -> int:
+    """As many as asked for, but no more than there are cores, which more would only keep waiting;
+    all cores for None. Raises `ConfigError` below 1."""
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads >= 1, it is {threads}")
+    return min(threads or default_threads(), default_threads())
+
+
+def default_threads() -> int:
+    """The cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_flops(threads: int, precision: str = "fp32") -> float:
+    """Floating-point operations a second of multiply-adds on registers alone, at best.
+
+    precision: of the factors, "fp32" or "bf16".
+    """
+    check()
+    rates = []
+    for _ in range(5):
+        began = time.perf_counter()
+        operations = _kernels.peak(10_000_000, precision == "bf16", threads)
+        rates.append(operations / (time.perf_counter() - began))
+    return max(rates)
+
+
+def copy_rate(threads: int, size: int = 1 << 28) -> float:
+    """Bytes a second, read and written together, at best, of copying `size` bytes.
+
+    The default is beyond all caches, so that it is memory which is measured.
+    """
+    source = np.ones(size, np.uint8)
+    parts = list(
+        zip(np.array_split(source, threads), np.array_split(source.copy(), threads), strict=True)
+    )
+    rates = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(5):
+            began = time.perf_counter()
+            list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))  # drops the GIL
+            rates.append(2 * size / (time.perf_counter() - began))
+    return max(rates)

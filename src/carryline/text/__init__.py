@@ -1,0 +1,1 @@
+"""Text to ids, files to labelled text."""

@@ -1,0 +1,287 @@
+"""`carryline train`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from commands import (
+    EPOCHS,
+    RESULT,
+    TINY,
+    as_json,
+    command,
+    done,
+    fails,
+    no_room,
+    run,
+    sentences,
+    weights,
+    write,
+)
+
+from carryline.model import storage
+
+# --- train
+
+
+def test_train_writes_a_whole_model_and_one_line_of_json(trained: tuple[Path, Result]) -> None:
+    out, result = trained
+    found = json.loads(result.stdout)  # nothing else on standard output
+    assert found.keys() == RESULT
+    assert found["accuracy"] > 0.9
+    assert (found["texts"], found["epochs"]) == (180, 4)  # 20 of 200 are held out
+    assert found["interrupted"] is False
+    assert found["model"] == str(out)
+    files = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    assert files == {
+        *("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "metrics.json"),
+        *("README.md", "plots/history.png", "plots/confusion.png"),
+    }
+    assert [entry.name for entry in out.parent.iterdir()] == ["tiny"]  # no .partial
+    assert result.stderr.count("epoch") == 4
+    assert f"carryline predict {out}" in result.stderr
+
+
+def test_train_for_people(train_csv: Path, tmp_path: Path) -> None:
+    result = done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m")
+    assert "validation: accuracy 0." in result.stdout
+    assert "best epoch 1 of 1" in result.stdout
+    assert "validation loss" in result.stderr
+
+
+def test_settings_are_written_out(train_csv: Path, tmp_path: Path) -> None:
+    chosen = ["--preset", "small", "--set", "hidden=[6,4]", "--set", "mask=false", "--seed", 7]
+    done("train", train_csv, *chosen, "--epochs", 1, "--threads", 1, "--out", tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())["config"]
+    assert (config["preset"], config["cell"], config["seed"]) == ("small", "gru", 7)
+    assert (config["hidden"], config["mask"], config["epochs"]) == ([6, 4], False, 1)
+
+
+def test_same_seed_same_model(train_csv: Path, tmp_path: Path) -> None:
+    def trained_with(seed: int, name: str) -> str:
+        done("train", train_csv, *TINY, "--epochs", 1, "--seed", seed, "--out", tmp_path / name)
+        return weights(tmp_path / name)
+
+    first = trained_with(1, "a")
+    assert first == trained_with(1, "b")
+    assert first != trained_with(2, "c")
+
+
+def test_validation_data_fraction_and_none(train_csv: Path, test_csv: Path, tmp_path: Path) -> None:
+    def found(name: str, *arguments: Any) -> Any:
+        out = ["--epochs", 1, "--out", tmp_path / name]
+        result = as_json("train", train_csv, *TINY, *out, *arguments)
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        return result, metrics and metrics["texts"]
+
+    assert found("file", "--valid", test_csv)[1] == 40
+    assert found("share", "--valid-fraction", 0.25)[1] == 50
+    result, texts = found("none", "--valid-fraction", 0)
+    assert texts is None
+    assert [result[key] for key in ("accuracy", "loss", "macro_f1", "roc_auc")] == [None] * 4
+    drawn = done("plot", tmp_path / "none")
+    assert drawn.stdout.splitlines() == [str(tmp_path / "none" / "plots" / "history.png")]
+    assert "without validation" in drawn.stderr
+
+
+def test_columns(tmp_path: Path) -> None:
+    rows = [(i, "See", text, label) for i, (text, label) in enumerate(sentences(40))]
+    data = write(tmp_path / "d.csv", rows, "id,title,body,stars")
+    columns = ["--text", "title", "--text", "body", "--label", "stars"]
+    done("train", data, *TINY, "--epochs", 1, "--out", tmp_path / "m", *columns)
+    assert as_json("evaluate", tmp_path / "m", data, *columns)["texts"] == 40
+    answers = done("predict", tmp_path / "m", "--input", data, *columns[:4], "--json").stdout
+    assert json.loads(answers.splitlines()[0])["text"] == f"See {rows[0][2]}"
+
+
+def test_numbers_as_labels(tmp_path: Path) -> None:
+    rows = [{"text": f"{'abc'[i % 3]} {i}", "label": i % 3 + 1} for i in range(60)]
+    data = tmp_path / "d.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done("train", data, *TINY, "--epochs", 1, "--out", tmp_path / "m")
+    answer = as_json("predict", tmp_path / "m", "a b")
+    assert answer["label"] in (1, 2, 3)
+    assert list(answer["probabilities"]) == ["1", "2", "3"]
+    assert "1 0." in done("predict", tmp_path / "m", "a b").stdout
+
+
+def test_train_from_standard_input(train_csv: Path, tmp_path: Path) -> None:
+    arguments = ["train", "-", *TINY, "--epochs", 1, "--out", tmp_path / "m"]
+    assert as_json(*arguments, input=train_csv.read_text())["texts"] == 180
+
+
+# --- what is there already, and going on
+
+
+def test_out_is_checked_before_anything_is_read(model: Path, tmp_path: Path) -> None:
+    assert "already holds a model" in fails(2, "train", "no.csv", "--out", model)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "mine.txt").touch()
+    assert "not an empty folder" in fails(2, "train", "no.csv", "--out", tmp_path / "d")
+    assert "not an empty folder" in fails(2, "train", "no.csv", "--out", tmp_path / "d/mine.txt")
+    for name in (".", "..", "/", ""):
+        assert "name of a folder" in fails(2, "train", "no.csv", "--out", name)
+
+
+def test_a_run_that_was_not_finished_is_not_lost(train_csv: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "m.partial"
+    partial.mkdir()
+    (partial / "checkpoint.safetensors").write_bytes(b"work")
+    error = fails(2, "train", train_csv, "--out", tmp_path / "m")
+    assert str(partial) in error
+    assert "--resume" in error
+    assert (partial / "checkpoint.safetensors").read_bytes() == b"work"
+    error = fails(2, "train", train_csv, *TINY, "--out", tmp_path / "m", "--resume")
+    assert "no checkpoint" in error
+    (partial / "checkpoint.safetensors").rename(partial / "tokenizer.json")  # no work in that
+    done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m")
+    assert not partial.exists()
+
+
+def test_resume_of_a_complete_model_says_so(model: Path, trained: tuple[Path, Result]) -> None:
+    result = done("train", "no.csv", "--out", model, "--resume", "--json")
+    assert "complete" in result.stderr
+    before, found = json.loads(trained[1].stdout), json.loads(result.stdout)
+    assert found.keys() == RESULT
+    for key in ("accuracy", "loss", "macro_f1", "parameters", "epochs", "best_epoch"):
+        assert found[key] == before[key]
+
+
+def test_resume_needs_no_earlier_run(train_csv: Path, tmp_path: Path) -> None:
+    done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m", "--resume")
+
+
+class Training:
+    """A training run in another process that is stopped after its second epoch."""
+
+    def __init__(self, data: Path, out: Path) -> None:
+        self.arguments = ["train", data, *TINY, "--set", "patience=0", "--epochs", EPOCHS]
+        self.arguments += ["--seed", 1, "--threads", 1, "--json", "--out"]
+        self.out = out
+        self.partial = out.with_name(out.name + ".partial")
+
+    def stopped_by(self, number: signal.Signals, *more: str) -> tuple[int, str, str]:
+        # Jobs in the background inherit that SIGINT is ignored, and with them this run would.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+        process = subprocess.Popen(
+            command(*self.arguments, self.out, *more),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        signal.signal(signal.SIGINT, inherited)
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("epoch 2:"):
+                process.send_signal(number)
+                break
+        stdout, stderr = process.communicate(timeout=100)
+        return process.returncode, stdout, "".join(lines) + stderr
+
+
+@pytest.fixture(scope="session")
+def straight(train_csv: Path, corpus: Path) -> str:
+    """The weights of a run that was never stopped."""
+    training = Training(train_csv, corpus / "straight")
+    done(*training.arguments, training.out)
+    return weights(training.out)
+
+
+def test_resume_after_kill_ends_in_the_same_bits(
+    train_csv: Path, tmp_path: Path, straight: str
+) -> None:
+    training = Training(train_csv, tmp_path / "m")
+    status, stdout, _ = training.stopped_by(signal.SIGKILL)
+    assert (status, stdout) == (-signal.SIGKILL, "")
+    assert not training.out.exists()
+    result = done(*training.arguments, training.out, "--resume")
+    assert "epoch 1:" not in result.stderr
+    assert json.loads(result.stdout)["epochs"] == EPOCHS
+    assert weights(training.out) == straight
+    assert not training.partial.exists()
+
+
+def test_ctrl_c_keeps_the_best_so_far(train_csv: Path, tmp_path: Path, straight: str) -> None:
+    training = Training(train_csv, tmp_path / "m")
+    status, stdout, stderr = training.stopped_by(signal.SIGINT)
+    assert status == 0, stderr
+    found = json.loads(stdout)
+    assert found["interrupted"] is True
+    assert 2 <= found["epochs"] < EPOCHS
+    assert "--resume" in stderr
+    done("predict", training.out, "The film was dull.")
+    assert training.partial.exists()
+    assert "already holds a model" in fails(2, *training.arguments, training.out)
+    assert as_json(*training.arguments, training.out, "--resume")["epochs"] == EPOCHS
+    assert weights(training.out) == straight
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_nothing(
+    train_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("carryline.training.loop.train", stopped)  # the vocabulary is written
+    assert fails(130, "train", train_csv, *TINY, "--out", tmp_path / "m").endswith("stopped\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_settings_cannot_go_on(train_csv: Path, tmp_path: Path) -> None:
+    training = Training(train_csv, tmp_path / "m")
+    training.stopped_by(signal.SIGKILL)
+    arguments = [*training.arguments, training.out, "--resume", "--set", "dropout=0.1"]
+    assert "other settings" in fails(2, *arguments)
+    assert (training.partial / "checkpoint.safetensors").exists()
+
+
+def test_no_room_for_a_checkpoint(
+    train_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", no_room)
+    error = fails(1, "train", train_csv, *TINY, "--out", tmp_path / "m")
+    assert "no room left on the disk: model.safetensors" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_room_for_the_model_keeps_the_training(
+    train_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["train", train_csv, *TINY, "--epochs", 2, "--out", tmp_path / "m"]
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "save", no_room)
+        assert "no room left on the disk" in fails(1, *arguments)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m.partial"]
+    result = done(*arguments, "--resume")
+    assert "epoch 1:" not in result.stderr
+
+
+def test_a_loss_that_is_not_finite(train_csv: Path, tmp_path: Path) -> None:
+    wild = ["--set", "learning_rate=999", "--set", "weight_decay=0.99"]
+    error = fails(1, "train", train_csv, *TINY[:-2], *wild, "--out", tmp_path / "m")
+    assert "loss must be a finite number" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_never_kept(train_csv: Path, tmp_path: Path) -> None:
+    wild = [*TINY[:6], "--set", "learning_rate=999", "--set", "weight_decay=0.99"]
+    for fraction in (0, 0.1):  # five steps an epoch: the weights overflow in the last one
+        for batch_size in (40, 36):
+            out = tmp_path / f"{fraction}-{batch_size}"
+            few = ["--set", f"batch_size={batch_size}", "--epochs", 1]
+            result = run(
+                "train", train_csv, *wild, *few, "--valid-fraction", fraction, "--out", out
+            )
+            assert (result.exit_code == 0) == out.exists()
+            if out.exists():
+                done("predict", out, "a")
+            else:
+                assert "finite" in result.stderr

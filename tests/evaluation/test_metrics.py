@@ -1,0 +1,196 @@
+"""Metrics: figures worked out by hand, and a table that lines up."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carryline.errors import InputError, MissingExtraError
+from carryline.evaluation.metrics import evaluate, name, table
+from carryline.text.data import Label
+
+# rows: predicted 1, 0, 0, 1 (true 1, 0, 1, 1)
+TWO = np.array([[0.2, 0.8], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9]], np.float32)
+TRUE = [1, 0, 1, 1]
+
+
+def test_two_classes_by_hand() -> None:
+    figures = evaluate(TWO, TRUE, ["neg", "pos"])
+    assert figures["texts"] == 4
+    assert figures["accuracy"] == 0.75
+    assert figures["loss"] == pytest.approx(-np.log([0.8, 0.7, 0.4, 0.9]).mean(), rel=1e-6)
+    assert figures["confusion"] == [[1, 0], [1, 2]]
+    assert figures["roc_auc"] == 1.0
+    assert figures["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    neg, pos = figures["per_class"]
+    assert neg == {
+        "label": "neg",
+        "precision": 0.5,
+        "recall": 1.0,
+        "f1": pytest.approx(2 / 3),
+        "support": 1,
+    }
+    assert pos == {
+        "label": "pos",
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(4 / 5),
+        "support": 3,
+    }
+
+
+def test_ranking_of_two_classes_is_that_of_class_1() -> None:
+    """The area is the share of pairs in the right order; here 1 of 2 positives beats the other."""
+    chances = np.array([0.9, 0.5, 0.6])
+    assert evaluate(np.stack([1 - chances, chances], 1), [1, 1, 0], "ab")["roc_auc"] == 0.5
+
+
+def test_three_classes_by_hand() -> None:
+    chances = [[0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25]]
+    figures = evaluate(chances, [0, 1, 2, 1], ["a", 2, True])
+    assert figures["accuracy"] == 0.75
+    assert figures["confusion"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert [row["label"] for row in figures["per_class"]] == ["a", 2, True]
+    # each class against the rest: 3 of 3, 4 of 4 and 3 of 3 pairs in order
+    assert figures["roc_auc"] == 1.0
+    assert figures["macro_f1"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_an_absent_class() -> None:
+    figures = evaluate([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], [0, 1], "abc")
+    assert figures["roc_auc"] is None
+    assert figures["per_class"][2] == {
+        "label": "c",
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 0,
+    }
+    assert figures["macro_f1"] == pytest.approx(2 / 3)
+    assert evaluate([[0.7, 0.3]], [0], "ab")["roc_auc"] is None
+
+
+def test_the_lowest_class_wins_a_tie() -> None:
+    figures = evaluate([[0.5, 0.5], [0.5, 0.5]], [0, 1], "ab")
+    assert figures["confusion"] == [[1, 0], [1, 0]]
+
+
+def test_certainty_has_a_finite_loss() -> None:
+    right = evaluate(np.eye(2, dtype=np.float32), [0, 1], "ab")["loss"]
+    wrong = evaluate(np.eye(2, dtype=np.float32), [1, 0], "ab")["loss"]
+    assert math.copysign(1, right) == 1
+    assert right == 0
+    assert wrong == pytest.approx(-math.log(np.finfo(np.float64).eps))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_figures_fit_together_and_are_json(data: st.DataObject) -> None:
+    classes = data.draw(st.integers(2, 6))
+    targets = data.draw(st.lists(st.integers(0, classes - 1), min_size=1, max_size=30))
+    seed = data.draw(st.integers(0, 99))
+    chances = np.random.default_rng(seed).dirichlet([0.2] * classes, len(targets))
+    figures = evaluate(chances.astype(np.float32), np.array(targets), list(range(classes)))
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    confusion = np.array(figures["confusion"])
+    assert confusion.sum() == figures["texts"] == len(targets)
+    assert np.trace(confusion) / len(targets) == pytest.approx(figures["accuracy"])
+    assert confusion.sum(1).tolist() == [row["support"] for row in figures["per_class"]]
+    assert figures["macro_f1"] == pytest.approx(
+        np.mean([row["f1"] for row in figures["per_class"]])
+    )
+    assert table(figures)
+
+
+@pytest.mark.parametrize(
+    ("chances", "targets", "classes", "message"),
+    [
+        (TWO, TRUE, "a", "two classes or more, there is 1"),
+        (TWO[:0], [], "ab", "one text or more"),
+        (TWO, [0.5] * 4, "ab", "not float64"),
+        (TWO, TRUE[:3], "ab", r"are \(3, 2\) for these targets, not \(4, 2\)"),
+        (TWO, TRUE, "abc", r"are \(4, 3\)"),
+        (TWO[:, 1], TRUE, "ab", r"not \(4,\)"),
+        (TWO, [1, 0, 1, 2], "ab", "from 0 to 1, these from 0 to 2"),
+        (TWO, [1, 0, 1, -1], "ab", "these from -1 to 1"),
+        (TWO * np.nan, TRUE, "ab", "these from nan"),
+        (TWO + 1, TRUE, "ab", "these from 1.1"),
+    ],
+)
+def test_what_does_not_fit(
+    chances: Any, targets: Any, classes: Sequence[Label], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate(chances, targets, list(classes))
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingExtraError, match=r"carryline\[train\]"):
+        evaluate(TWO, TRUE, ["a", "b"])
+
+
+# --- the table
+
+
+def test_table() -> None:
+    assert table(evaluate(TWO, TRUE, ["neg", "pos"])).splitlines() == [
+        "class  precision  recall      F1  texts",
+        "neg       0.5000  1.0000  0.6667      1",
+        "pos       1.0000  0.6667  0.8000      3",
+        "",
+        "accuracy  0.7500",
+        "macro F1  0.7333",
+        "ROC-AUC   1.0000",
+        "loss      0.4004",
+        "texts          4",
+        "",
+        "true \\ predicted  neg  pos",
+        "neg                 1    0",
+        "pos                 1    2",
+    ]
+
+
+def test_table_with_a_class_missing() -> None:
+    assert "ROC-AUC   one class is missing" in table(evaluate([[0.7, 0.3]], [0], "ab"))
+
+
+def test_table_lines_up_whatever_the_names() -> None:
+    classes: list[Label] = ["漢字だ", "e\u0301te\u0301", "x\ny\x1b[31m", "long " * 30, 7, True]
+    chances = np.full((6, 6), 1 / 6)
+    lines = table(evaluate(chances, range(6), classes)).splitlines()
+    assert len(lines) == 7 + 1 + 5 + 1 + 7  # no name breaks a line
+    assert r"x\ny\x1b[31m" in lines[3]
+    columns = [
+        len(line) + sum(c in "漢字だ" for c in line) - line.count("\u0301") for line in lines[:7]
+    ]
+    assert len(set(columns)) == 1
+
+
+def test_table_of_many_classes_lists_the_largest_confusions() -> None:
+    targets = [0, 0, 0, 1, 2, *range(20)]
+    predicted = [5, 5, 5, 7, 7, *range(20)]
+    figures = evaluate(np.eye(20)[predicted], targets, [f"c{i}" for i in range(20)])
+    lines = table(figures).splitlines()
+    assert max(map(len, lines)) < 60
+    assert [line.split() for line in lines[-3:]] == [
+        ["c0", "→", "c5", "3"],
+        ["c1", "→", "c7", "1"],
+        ["c2", "→", "c7", "1"],
+    ]
+
+
+def test_names_are_shortened_in_the_middle() -> None:
+    assert name("short") == "short"
+    assert name("abcdefghij", 5) == "ab…ij"
+    assert name("abcdefghij", 6) == "abc…ij"
+    assert len(name("x" * 99)) == 24
+    assert name("x\n" * 99, 9) == name(r"x\n" * 99, 9)

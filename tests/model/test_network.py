@@ -1,0 +1,288 @@
+"""The network on arrays: against the plain reference, and against the network under autograd.
+
+Tolerance: logits are float32 sums (unit 6e-8) of at most 60 products of order 1 over states that
+passed at most 12 steps of 2 layers; 2e-5 is 300 such roundings, far below any mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from carryline import Ragged
+from carryline.errors import ConfigError
+from carryline.model import network
+from carryline.model.config import CELLS, POOLINGS, Config, preset
+from carryline.model.network import PAD, Network
+from carryline.recurrence import cells, kernels
+from carryline.recurrence.ragged import Plan
+from carryline.training.model import Model
+
+TOLERANCE = 2e-5
+VOCABULARY = 40
+LENGTHS = [5, 0, 12, 1, 3, 3, 7]
+VARIANTS = [
+    pytest.param(cell, pooling, id=f"{cell}-{pooling}")
+    for cell, pooling in product(CELLS, POOLINGS)
+]
+
+
+def config_of(**settings: Any) -> Config:
+    return Config().replace(**{"vocabulary": 300, "embedding": 6, "hidden": 20, **settings})
+
+
+def weights_of(config: Config, outputs: int = 1) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    shapes = network.parameter_shapes(config, VOCABULARY, outputs)
+    return {n: rng.uniform(-0.5, 0.5, shape).astype(np.float32) for n, shape in shapes.items()}
+
+
+def texts_of(lengths: Sequence[int] = LENGTHS) -> Ragged:
+    rng = np.random.default_rng(1)
+    return Ragged.from_lists([rng.integers(1, VOCABULARY, n).tolist() for n in lengths])
+
+
+def reference(config: Config, weights: dict[str, Any], ragged: Ragged) -> Any:
+    """The whole flow in float64, by the reference cells and a text at a time."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    cell = cells.CELLS[config.cell]
+    suffixes = ("", "_reverse") if config.bidirectional else ("",)
+    states = w["embedding.weight"][ragged.values]
+    for layer, hidden in enumerate(config.hidden):
+        zeros = np.zeros((len(suffixes), len(ragged), hidden))
+        directions = [
+            {n: w[f"recurrence.{n}_l{layer}{suffix}"] for n in cells.shapes(cell, 1, 1)}
+            for suffix in suffixes
+        ]
+        states, h, _ = cells.forward(cell, directions, states, ragged.offsets, zeros, zeros)
+    nothing = np.zeros(states.shape[1])
+    own = [states[a:b] for a, b in pairwise(ragged.offsets)]
+    last = np.concatenate(list(h), axis=1)
+    largest = np.array([s.max(axis=0) if len(s) else nothing for s in own])
+    mean = np.array([s.mean(axis=0) if len(s) else nothing for s in own])
+    pools = {"last": [last], "max": [largest], "mean": [mean], "concat": [last, largest, mean]}
+    x = np.concatenate(pools[config.pooling], axis=1)
+    if config.dense:
+        x = np.maximum(x @ w["dense.weight"].T + w["dense.bias"], 0)
+    return x @ w["head.weight"].T + w["head.bias"]
+
+
+@pytest.mark.parametrize(("cell", "pooling"), VARIANTS)
+def test_agrees_with_the_reference(instruction_set: str, cell: str, pooling: str) -> None:
+    for bidirectional, hidden, dense in [(True, [20, 9], 7), (False, [17], 0), (True, [16], 0)]:
+        config = config_of(
+            cell=cell, pooling=pooling, bidirectional=bidirectional, hidden=hidden, dense=dense
+        )
+        weights = weights_of(config, 3)
+        logits = Network(config, weights).logits(texts_of())
+        assert logits.dtype == np.float32
+        expected = reference(config, weights, texts_of())
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("cell", "pooling"), VARIANTS)
+def test_training_computes_the_same_network(cell: str, pooling: str) -> None:
+    config = config_of(cell=cell, pooling=pooling, hidden=[20, 9], dense=7, dropout=0.5)
+    model = Model(config, VOCABULARY, 3, threads=1).eval()
+    assert {n: a.shape for n, a in model.arrays().items()} == network.parameter_shapes(
+        config, VOCABULARY, 3
+    )
+    ragged = texts_of()
+    by_rank = model(ragged).detach().numpy()
+    logits = Network(config, model.arrays()).logits(ragged)
+    np.testing.assert_allclose(logits[ragged.plan.order], by_rank, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_gradients_of_the_whole_network(pooling: str) -> None:
+    """By every parameter, against finite differences in float64."""
+    torch.manual_seed(0)
+    config = config_of(cell="lstm", pooling=pooling, embedding=2, hidden=[3], dense=4)
+    model = Model(config, 8, 2, threads=1).double()
+    assert model.dense is not None
+    torch.nn.init.uniform_(model.dense.bias)  # away from the kink of an empty text's zeros
+    ragged = Ragged.from_lists([[1, 2, 1], [], [3, 4, 5, 1], [7]])
+    names = [name for name, _ in model.named_parameters()]
+
+    def logits(*weights: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = torch.func.functional_call(
+            model, dict(zip(names, weights, strict=True)), (ragged,)
+        )
+        return out
+
+    assert torch.autograd.gradcheck(logits, tuple(model.parameters()))
+
+
+def test_dropout_drops_embeddings_and_the_pooled_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nearly all is dropped, texts differ in nothing but their length, then not even that."""
+    torch.manual_seed(0)
+    model = Model(config_of(dropout=1 - 1e-9, dense=0), VOCABULARY, 3, threads=1)
+    for weight in model.parameters():
+        torch.nn.init.uniform_(weight, 0.1, 0.5)
+    pooled, pool = list[Any](), Model._pool
+
+    def noting(*given: Any) -> Any:
+        pooled.append(pool(*given))
+        return pooled[-1]
+
+    monkeypatch.setattr(Model, "_pool", noting)
+    texts = Ragged.from_lists([[1, 2], [3, 4], [5]])
+    logits, _ = model(texts), model.eval()(texts)
+    assert torch.equal(pooled[0][0], pooled[0][1])
+    assert not torch.equal(pooled[0][0], pooled[0][2])
+    assert torch.equal(logits, model.head.bias.expand(3, 3))
+    assert not torch.equal(pooled[1][0], pooled[1][1])
+
+
+def test_parameters_in_the_order_of_the_flow() -> None:
+    shapes = network.parameter_shapes(config_of(bidirectional=False), VOCABULARY, 1)
+    assert shapes == {
+        "embedding.weight": (VOCABULARY, 6),
+        "recurrence.weight_ih_l0": (80, 6),
+        "recurrence.weight_hh_l0": (80, 20),
+        "recurrence.bias_ih_l0": (80,),
+        "dense.weight": (64, 20),
+        "dense.bias": (64,),
+        "head.weight": (1, 64),
+        "head.bias": (1,),
+    }
+    without = network.parameter_shapes(config_of(dense=0, pooling="concat"), VOCABULARY, 5)
+    assert without["head.weight"] == (5, 3 * 2 * 20)
+    assert "dense.weight" not in without
+    assert network.count_parameters({"a": (2, 3), "b": (4,), "c": ()}) == 11
+
+
+def test_two_classes_need_one_output() -> None:
+    assert [network.outputs(classes) for classes in (2, 3, 10)] == [1, 3, 10]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_an_empty_text_pools_to_zeros(pooling: str) -> None:
+    config = config_of(pooling=pooling, dense=0)
+    weights = weights_of(config, 2)
+    net = Network(config, weights)
+    alone: list[list[int]] = [[]]
+    for texts in (alone, [[3], [], [4, 5]]):
+        logits = net.logits(Ragged.from_lists(texts))
+        assert (logits[texts.index([])] == weights["head.bias"]).all()
+
+
+def test_no_texts() -> None:
+    logits = Network(config_of(), weights_of(config_of(), 3)).logits(texts_of([]))
+    assert logits.shape == (0, 3)
+    assert network.probabilities(logits).shape == (0, 3)
+    assert network.probabilities(logits[:, :1]).shape == (0, 2)
+
+
+def test_chunks_hold_few_tokens_and_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, ragged = Network(config_of(), weights_of(config_of())), texts_of(LENGTHS * 9)
+    whole, sizes, batch_logits = net.logits(ragged), list[int](), Network._batch_logits
+
+    def noting(self: Network, batch: Ragged, threads: int) -> Any:
+        sizes.append(len(batch.values))
+        return batch_logits(self, batch, threads)
+
+    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 30)
+    monkeypatch.setattr(Network, "_batch_logits", noting)
+    assert (net.logits(ragged) == whole).all()
+    assert max(sizes) <= 30 + max(LENGTHS)
+    assert sum(sizes) == len(ragged.values)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pads_are_read_past_with_a_mask_and_as_words_without(pooling: str) -> None:
+    ragged = texts_of()
+    for mask in (True, False):
+        config = config_of(pooling=pooling, mask=mask, batch_size=3)
+        weights = weights_of(config)
+        got = Network(config, weights).logits(ragged, pad_to=8)
+        if mask:
+            assert (got == Network(config, weights).logits(ragged)).all()
+            continue
+        batches = [ragged.take(np.arange(b, min(b + 3, len(ragged)))) for b in (0, 3, 6)]
+        filled = [batch.filled(max(8, int(batch.lengths.max())), PAD) for batch in batches]
+        expected = np.concatenate([reference(config, weights, batch) for batch in filled])
+        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("pad_to", [-1, network.MOST_PADS + 1])
+def test_more_pads_than_anyone_needs_are_refused(mask: bool, pad_to: int) -> None:
+    net = Network(config_of(mask=mask), weights_of(config_of()))
+    with pytest.raises(ConfigError, match=f"0 <= pad_to <= 100000, it is {pad_to}"):
+        net.logits(texts_of(), pad_to=pad_to)
+
+
+def test_probabilities() -> None:
+    one = network.probabilities(np.array([[0.0], [1e4], [-1e4], [2.0]], np.float32))
+    assert one.dtype == np.float32
+    np.testing.assert_array_equal(one[:3], [[0.5, 0.5], [0, 1], [1, 0]])
+    np.testing.assert_allclose(one[3], [1 / (1 + np.exp(2)), 1 / (1 + np.exp(-2))], rtol=1e-6)
+    many = network.probabilities(np.array([[0, 0, 0], [1e4, 0, -1e4], [1, 2, 3]], np.float32))
+    np.testing.assert_allclose(many.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(many[0], 1 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(many[1], [1, 0, 0])
+    np.testing.assert_allclose(many[2], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum(), rtol=1e-6)
+
+
+def test_distinct_is_unique() -> None:
+    texts = texts_of()
+    unique, place = kernels.distinct(texts.values, texts.plan, VOCABULARY)
+    expected, inverse = np.unique(texts.values[texts.plan.positions], return_inverse=True)
+    assert (unique == expected).all()
+    assert (place == inverse).all()
+    none = Ragged.from_lists([[]])
+    assert [len(found) for found in kernels.distinct(none.values, none.plan, VOCABULARY)] == [0, 0]
+
+
+@pytest.mark.parametrize("ids", [[0, VOCABULARY], [-1, 0], [0]], ids=str)
+def test_distinct_refuses_what_is_out_of_range(ids: list[int]) -> None:
+    with pytest.raises(ValueError, match="out of range|below the number of entries"):
+        kernels.distinct(np.array(ids, np.int32), Plan(np.array([0, 2])), VOCABULARY)
+
+
+def test_a_network_keeps_its_own_weights() -> None:
+    """Packed once: the arrays that it was given are not looked at again."""
+    config = config_of()
+    weights = weights_of(config)
+    net = Network(config, weights)
+    before = net.logits(texts_of())
+    packed = {n: v for n, v in weights.items() if n.startswith(("embedding", "recurrence.weight"))}
+    for value in packed.values():
+        value.fill(0)
+    assert (net.logits(texts_of()) == before).all()
+
+
+def test_pooling_passes_a_nan_on() -> None:
+    """So that a broken state is seen in the loss, wherever in the text it stands."""
+    plan = Ragged.from_lists([[1, 1, 1]]).plan
+    for broken in range(3):
+        states = np.zeros((3, 4), np.float32)
+        states[broken, 2] = np.nan
+        largest, _, mean = kernels.pool(plan, states, where=False, threads=1)
+        assert (
+            np.isnan(largest).tolist() == np.isnan(mean).tolist() == [[False, False, True, False]]
+        )
+
+
+@pytest.mark.parametrize("hidden", [(64,), (64, 32), (2,) * 12], ids=len)
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_rows_of_a_summary_add_up(hidden: Any, bidirectional: bool) -> None:
+    settings = preset("lecture", hidden=hidden, bidirectional=bidirectional)
+    *rows, total = network.summary(settings).splitlines()[1:]
+    counts = [int(row.split()[-1].replace(",", "")) for row in rows]
+    assert sum(counts) == int(total.split()[-1].replace(",", ""))
+    assert len(rows) == len(hidden) + 4
+
+
+def test_the_summary_of_the_textbook() -> None:
+    lines = [line.split("  ") for line in network.summary(preset("lecture")).splitlines()]
+    assert [line[-1].strip() for line in lines] == [
+        "parameters", "523,840", "66,048", "0", "8,256", "65", "598,209",
+    ]  # fmt: skip
+    assert "635,329" in network.summary(preset("lecture-stacked"))
