@@ -32,10 +32,10 @@ def test_it_learns_what_a_word_gives_away(corpus: Any, tiny: Tiny, tmp_path: Pat
     assert model.fit(texts, labels, valid=0.2, threads=1) is model
     told = [i for i, text in enumerate(texts) if text]
     assert model.score([texts[i] for i in told], [labels[i] for i in told]) > 0.9
-    assert model.predict(["the good film", "the bad film"]) == ["good", "bad"]
+    assert model.predict(["the good film", "the bad film"]).tolist() == ["good", "bad"]
     model.save(tmp_path / "model")
     again = load(tmp_path / "model")
-    assert again.predict(texts) == model.predict(texts)
+    assert (again.predict(texts) == model.predict(texts)).all()
     assert again.best_epoch == model.best_epoch
     for name in ("history", "confusion"):
         assert (tmp_path / "model" / "plots" / f"{name}.png").read_bytes()[1:4] == b"PNG"
@@ -48,11 +48,13 @@ def test_probabilities_and_predictions_agree(trained: TextClassifier, corpus: An
     assert chances.dtype == np.float32
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-6)
     assert trained.classes == ["bad", "good"]
-    assert trained.predict(corpus[0]) == [trained.classes[i] for i in chances.argmax(axis=1)]
+    best = [trained.classes[i] for i in chances.argmax(axis=1)]
+    assert trained.predict(corpus[0]).tolist() == best
     assert trained.predict_proba([]).shape == (0, 2)
-    assert trained.predict([]) == []
+    assert trained.predict([]).shape == (0,)
     array: Any = np.array(["a film"])
     assert trained.predict(("a film",)) == trained.predict(array)
+    assert trained.predict(text for text in ["a film"]) == trained.predict(array)
 
 
 def test_evaluate_and_score(trained: TextClassifier, corpus: Any) -> None:
@@ -133,7 +135,7 @@ def test_an_array_of_labels(tiny: Tiny) -> None:
     texts, labels = np.array(["good", "bad"] * 6), np.array([1, 0] * 6)
     model = TextClassifier(**tiny).fit(texts, labels, threads=1)  # type: ignore[arg-type]
     assert [(c, type(c)) for c in model.classes] == [(0, int), (1, int)]
-    assert type(model.predict(["good"])[0]) is int
+    assert type(model.predict(["good"]).tolist()[0]) is int
     as_in_a_file = model.score(["good", "bad"], ["1", "0"])
     assert as_in_a_file == model.score(["good", "bad"], [1, 0])
 
@@ -164,7 +166,6 @@ def test_threads_below_one_are_refused(trained: TextClassifier) -> None:
         ("ab", ["x", "y"], r"a list of strings, not one string \('ab'\)"),
         (["a", "b", "c"], ["x", "y", None], "label"),
         (["a", "b", "c"], ["x", "y", float("nan")], "label"),
-        (["a", None], ["x", "y"], "text"),
         (["a", b"b"], ["x", "y"], "text"),
     ],
     ids=str,

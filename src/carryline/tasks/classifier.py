@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from carryline.errors import CarrylineError, MissingExtraError, ModelError
 from carryline.files import write_whole
-from carryline.model import config as configuration
 from carryline.model import history, network, storage
 from carryline.model.config import Config
 from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.recurrence.machine import checked_threads
 from carryline.recurrence.ragged import Ragged
+from carryline.tasks.estimator import Estimator
 from carryline.text import cache
 from carryline.text.data import Label
 from carryline.text.examples import (
     Examples,
     checked_examples,
     checked_texts,
+    checked_weights,
     classes_of,
     hold_out,
     targets_of,
@@ -38,7 +40,23 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class TextClassifier:
+@dataclass
+class Fitted:
+    """What `fit` leaves, or `load` finds. history: a row an epoch; metrics: on the validation part,
+    None without one; interrupted: training ended by Ctrl-C; seconds, texts: that training took."""
+
+    config: Config
+    classes: list[Label]
+    tokenizer: Tokenizer
+    network: Network
+    history: list[dict[str, Any]]
+    metrics: dict[str, Any] | None
+    interrupted: bool = False
+    seconds: float = 0.0
+    texts: int = 0
+
+
+class TextClassifier(Estimator):
     """A recurrent text classifier.
 
         classifier = TextClassifier("base", epochs=3).fit(texts, labels)
@@ -49,16 +67,9 @@ class TextClassifier:
     `ConfigError` for an unknown setting or a value out of range.
     """
 
-    def __init__(self, preset: str = "base", **overrides: Any) -> None:
-        self.config: Config = configuration.preset(preset, **overrides)
-        self.classes: list[Label] = []
-        self.history: list[dict[str, Any]] = []  # a row an epoch
-        self.metrics: dict[str, Any] | None = None  # on the validation part
-        self.interrupted = False  # the last `fit` ended by Ctrl-C
-        self.seconds = 0.0  # that the last `fit` took
-        self.texts = 0  # that the last `fit` trained on
-        self._tokenizer: Tokenizer | None = None
-        self._network: Network | None = None
+    def __init__(self, preset: str = "base", **settings: Any) -> None:
+        super().__init__(preset, settings)
+        self._fitted: Fitted | None = None
 
     def fit(
         self,
@@ -108,19 +119,19 @@ class TextClassifier:
         if held is not None and held_targets is not None:
             valid_data = Labelled(cache.ids(tokenizer, held[0]), held_targets)
         train(run, data, valid_data, resume=resume)
-        self.classes, self._tokenizer = classes, tokenizer
-        self._network = Network(self.config, run.best)
-        self.history, self.interrupted = run.history, run.interrupted
-        self.texts = len(examples[0])
-        self.metrics = None
+        net = Network(self.config, run.best)
+        figures = None
         if valid_data is not None:
-            chances = self._chances(valid_data.ragged, threads)
-            self.metrics = metrics.evaluate(chances, valid_data.targets, classes)
-        self.seconds = time.perf_counter() - began
+            chances = network.probabilities(net.logits(valid_data.ragged, threads=threads))
+            figures = metrics.evaluate(chances, valid_data.targets, classes)
+        self._fitted = Fitted(
+            self.config, classes, tokenizer, net, run.history, figures,
+            run.interrupted, time.perf_counter() - began, len(examples[0]),
+        )  # fmt: skip
         return self
 
     def predict_proba(
-        self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
+        self, texts: Iterable[str], *, pad_to: int = 0, threads: int | None = None
     ) -> Array:
         """[texts, classes] float32, classes in the order of `classes`.
 
@@ -130,14 +141,15 @@ class TextClassifier:
         return self._chances(self.tokenizer.encode_batch(checked_texts(texts)), threads, pad_to)
 
     def predict(
-        self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
-    ) -> list[Label]:
-        """The most probable label of each text."""
+        self, texts: Iterable[str], *, pad_to: int = 0, threads: int | None = None
+    ) -> NDArray[Any]:
+        """[texts] the most probable label of each text; `.tolist()` gives Python's values."""
         best = self.predict_proba(texts, pad_to=pad_to, threads=threads).argmax(axis=1)
-        return [self.classes[i] for i in best]
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
 
     def evaluate(
-        self, texts: Sequence[str], labels: Sequence[Label], *, threads: int | None = None
+        self, texts: Iterable[str], labels: Iterable[Label], *, threads: int | None = None
     ) -> dict[str, Any]:
         """Loss, accuracy and the rest of `metrics.evaluate`, and how fast it went.
 
@@ -157,9 +169,17 @@ class TextClassifier:
         speed = {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
         return {**metrics.evaluate(chances, targets, self.classes), **speed}
 
-    def score(self, texts: Sequence[str], labels: Sequence[Label]) -> float:
-        """Accuracy."""
-        return float(self.evaluate(texts, labels)["accuracy"])
+    def score(
+        self,
+        texts: Iterable[str],
+        labels: Iterable[Label],
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Accuracy; with sample_weight [texts], numbers of 0 or more, of what each text weighs."""
+        texts, labels = checked_examples(texts, labels)
+        targets = targets_of(labels, self.trained.classes)
+        right = self.predict_proba(texts).argmax(axis=1) == targets
+        return float(np.average(right, weights=checked_weights(sample_weight, len(texts))))
 
     def save(self, path: str | Path, *, replace: bool = False) -> None:
         """Write the model directory (see storage.py), whole or not at all.
@@ -167,7 +187,7 @@ class TextClassifier:
         Raises `OutputError` when `path` exists (unless it holds a model and `replace` is given).
         """
         stored = Stored(
-            self.config,
+            self.trained.config,
             self.classes,
             self.tokenizer.to_json(),
             self.network.weights,
@@ -177,16 +197,48 @@ class TextClassifier:
         storage.save(path, stored, extras=self._illustrate, replace=replace)
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
+    def trained(self) -> Fitted:
+        """What training gave. Raises `CarrylineError` before `fit`."""
+        if self._fitted is None:
             raise CarrylineError("this classifier is not trained yet: call fit first")
-        return self._tokenizer
+        return self._fitted
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.trained.tokenizer
 
     @property
     def network(self) -> Network:
-        if self._network is None:
-            raise CarrylineError("this classifier is not trained yet: call fit first")
-        return self._network
+        return self.trained.network
+
+    @property
+    def classes(self) -> list[Label]:
+        return self._fitted.classes if self._fitted else []
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row an epoch (see history.py)."""
+        return self._fitted.history if self._fitted else []
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Of `metrics.evaluate` on the validation part, None without one."""
+        return self._fitted.metrics if self._fitted else None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the last `fit`."""
+        return self.trained.interrupted
+
+    @property
+    def seconds(self) -> float:
+        """That the last `fit` took."""
+        return self.trained.seconds
+
+    @property
+    def texts(self) -> int:
+        """That the last `fit` trained on."""
+        return self.trained.texts
 
     @property
     def parameters(self) -> int:
@@ -196,17 +248,26 @@ class TextClassifier:
     @property
     def best_epoch(self) -> int:
         """The epoch (1, 2, …) whose weights were kept."""
-        return history.best_epoch(self.history)
+        return history.best_epoch(self.trained.history)
 
     @property
     def tokens_per_second(self) -> float:
         """Of training, the median over epochs."""
-        return float(np.median([row["tokens_per_second"] for row in self.history]))
+        return float(np.median([row["tokens_per_second"] for row in self.trained.history]))
 
     def summary(self) -> str:
         """The layers with their shapes and parameter counts, as a table."""
         outputs = network.outputs(len(self.classes))
-        return network.summary(self.config, outputs, self.tokenizer.size)
+        return network.summary(self.trained.config, outputs, self.tokenizer.size)
+
+    def __repr__(self) -> str:
+        if self._fitted is None:
+            return self._call()
+        classes = ", ".join(map(str, self.classes[:6])) + (", …" if self.classes[6:] else "")
+        told = [f"{len(self.classes)} classes ({classes})", f"{self.parameters:,} parameters"]
+        if self.metrics is not None:
+            told.append(f"validation accuracy {self.metrics['accuracy']:.4f}")
+        return f"<{self._call()}: {'; '.join(told)}>"
 
     def _chances(self, ragged: Ragged, threads: int | None, pad_to: int = 0) -> Array:
         return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
@@ -218,7 +279,7 @@ class TextClassifier:
         write_whole(
             folder / "README.md",
             report.model_card(
-                self.config, self.classes, self.parameters, self.history, self.metrics,
+                self.trained.config, self.classes, self.parameters, self.history, self.metrics,
                 "the validation part",
             ).encode(),
         )  # fmt: skip
@@ -245,10 +306,11 @@ def load(path: str | Path) -> TextClassifier:
             f"{path}: tokenizer.json has {tokenizer.size} entries, the embedding {rows}"
         )
     classifier = TextClassifier()
-    classifier.config, classifier.classes = stored.config, stored.classes
-    classifier.history, classifier.metrics = stored.history, stored.metrics
-    classifier._tokenizer = tokenizer
-    classifier._network = Network(stored.config, stored.weights)
+    classifier._adopt(stored.config)
+    net = Network(stored.config, stored.weights)
+    classifier._fitted = Fitted(
+        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics
+    )
     return classifier
 
 

@@ -2,54 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from carryline.errors import DataError
 from carryline.text.data import Label, split
 
 Examples = tuple[list[str], list[Label]]
+ENOUGH = 20  # labels, all of them different, are numbers to be predicted or texts, not classes
 
 
-def checked_texts(texts: Sequence[str]) -> list[str]:
-    """A list of the texts. Raises `DataError` for a bare string or what is no string."""
-    if isinstance(texts, str | bytes):
-        raise DataError(f"texts must be a list of strings, not one string ({texts[:40]!r})")
-    texts = list(texts)
-    for row, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise DataError(f"every text must be a string, text {row} is {text!r}")
-    return texts
+def checked_texts(texts: Iterable[Any]) -> list[str]:
+    """A list of texts: strings as they are, numbers written out, missing ones (None, NaN) empty.
+
+    As files are read (docs/data.md). Raises `DataError` for a bare string, for what holds several
+    columns, and for a text that is none of these.
+    """
+    each = []
+    for row, value in enumerate(_column(texts, "texts"), 1):
+        text = _text(value)
+        if text is None:
+            raise DataError(f"every text must be a string, text {row} is {value!r}")
+        each.append(text)
+    return each
 
 
-def checked_examples(texts: Sequence[str], labels: Sequence[Label]) -> Examples:
+def checked_examples(texts: Iterable[Any], labels: Iterable[Any]) -> Examples:
     """Texts and labels as plain Python values. Raises `DataError` when they do not fit."""
     texts = checked_texts(texts)
-    labels = [_plain(label) for label in labels]
+    labels = [_label(value) for value in _column(labels, "labels")]
     if len(texts) != len(labels):
         raise DataError(f"every text needs a label: {len(texts)} texts, {len(labels)} labels")
     if not texts:
         raise DataError("there must be at least one text, there is none")
+    missing = [row for row, label in enumerate(labels, 1) if label is None]
+    if missing:
+        raise DataError(
+            f"every text needs a label, label {missing[0]} is missing (None, NaN or blank); "
+            f"missing are {len(missing)} of {len(labels)}"
+        )
     for row, label in enumerate(labels, 1):
-        if not isinstance(label, str | int | float) or label != label:  # NaN: a missing number
+        if not isinstance(label, str | int | float):
             raise DataError(f"every label must be a string or a number, label {row} is {label!r}")
     return texts, labels
 
 
-def _plain(label: Label) -> Label:
-    """NumPy's scalars as Python's, 1.0 as 1: whole numbers are floats where a column has gaps."""
-    if isinstance(label, np.generic):
-        label = label.item()
-    return int(label) if isinstance(label, float) and label.is_integer() else label
+def checked_weights(weights: ArrayLike | None, texts: int) -> NDArray[np.float64] | None:
+    """[texts] what each text weighs. Raises `DataError` unless they are finite, none of them below
+    0 and not all of them 0."""
+    if weights is None:
+        return None
+    try:
+        each = np.asarray(weights, np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"sample_weight must be numbers, it is {weights!r:.80}") from None
+    if each.shape != (texts,):
+        raise DataError(f"sample_weight must be [{texts}], one a text, it is {list(each.shape)}")
+    if not (np.isfinite(each).all() and (each >= 0).all() and each.any()):
+        raise DataError("sample_weight must be finite, 0 or more, and not all of them 0")
+    return each
+
+
+def _column(values: Any, what: str) -> list[Any]:
+    """A list of what a column holds. Iterated over, a table would give its columns' names."""
+    if isinstance(values, str | bytes):
+        raise DataError(f"{what} must be a list of strings, not one string ({values[:40]!r})")
+    kind = type(values).__name__
+    if type(values).__module__.startswith("scipy.sparse"):
+        raise DataError(f"{what} must be a list, an array or a column, not a sparse {kind}")
+    if isinstance(values, Mapping) or hasattr(values, "columns"):
+        names = ", ".join(map(repr, list(getattr(values, "columns", values))[:20]))
+        raise DataError(
+            f"{what} must be one column, not a {kind} with {names}: "
+            "give one of them, such as data['text']"
+        )
+    if hasattr(values, "__array__") and not isinstance(values, Iterable):
+        values = np.asarray(values)
+    if getattr(values, "ndim", 1) != 1:
+        raise DataError(f"{what} must have one dimension, they have the shape {values.shape}")
+    if isinstance(values, Set) or not isinstance(values, Iterable):
+        raise DataError(f"{what} must be a list, an array or a column, not a {kind}")
+    return list(values)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, or what pandas has for them (NA, NaT)."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def _text(value: Any) -> str | None:
+    """`value` as a text, None when it cannot be one."""
+    if isinstance(value, str):
+        return str(value)
+    if _is_missing(value):
+        return ""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return str(plain) if isinstance(plain, int | float) else None
+
+
+def _label(value: Any) -> Any:
+    """`value` in its one form as a label, None when it is missing.
+
+    NumPy's scalars as Python's, strings without white space around them, 1.0 as 1 (whole numbers
+    are floats where a column has gaps). An array of strings writes a missing one as "nan".
+    """
+    if _is_missing(value) or (isinstance(value, np.str_) and value == "nan"):
+        return None
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, str):
+        return plain.strip() or None
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def classes_of(labels: Sequence[Label]) -> list[Label]:
-    """The different labels: numbers by size, else by name. Raises `DataError` below two."""
+    """The different labels: numbers by size, else by name.
+
+    Raises `DataError` below two, and when `ENOUGH` labels or more are all different: then they are
+    no classes (texts and labels the wrong way round, numbers to be predicted, a column of ids).
+    """
     by_name = {str(label): label for label in labels}
     if len(by_name) < 2:
         raise DataError(f"there must be two classes or more, every label is {labels[0]!r}")
+    if len(by_name) == len(labels) >= ENOUGH:
+        raise DataError(
+            f"labels must be classes that texts share, all {len(labels)} are different: "
+            f"{labels[0]!r}, {labels[1]!r}, …"
+        )
     classes = list(by_name.values())
     if all(isinstance(label, int | float) for label in classes):
         return sorted(classes, key=float)
