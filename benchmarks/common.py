@@ -1,8 +1,8 @@
-"""What the benchmarks share: options, interleaved rounds, medians, tables, the last line.
+"""What the benchmarks share: options, medians, tables, the last line.
 
-A benchmark names its contenders and hands them to `interleave`, which lets them run in turn
-(A B A B …), so that whatever else the machine does falls on all of them alike. Its figures go
-through `compared` into a table and into the JSON of the last line.
+A benchmark names its contenders and hands them to `interleave`, which times them in turn as
+`carryline bench` does. Its figures go through `compared` into a table and into the JSON of the last
+line.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import os
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from carryline import bench
+from carryline.bench import Contender
 from carryline.errors import CarrylineError
 from carryline.recurrence.machine import cpu, default_threads, instruction_set
 
@@ -28,34 +28,11 @@ Result = dict[str, Any]
 PEERS = ("torch", "onnx", "onnxruntime", "tokenizers", "tensorflow-cpu", "keras")
 
 
-@dataclass(frozen=True)
-class Contender:
-    """work: does all of it once, and gives the seconds that count if these are not all; units: how
-    many (tokens, texts) that is; warmups: untimed runs."""
-
-    name: str
-    work: Callable[[], float | None]
-    units: int
-    warmups: int = 2
-
-
 def interleave(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
-    """Units a second of each contender in each round."""
-    for contender in contenders:
-        for number in range(contender.warmups):
-            _tell(f"warming up {contender.name}, {number + 1} of {contender.warmups}")
-            contender.work()
-    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for number in range(rounds):
-        for contender in contenders:
-            began = time.perf_counter()
-            counted = contender.work()
-            seconds = counted or time.perf_counter() - began
-            rates[contender.name].append(contender.units / seconds)
-            _tell(
-                f"round {number + 1}, {contender.name}: {rates[contender.name][-1]:,.0f} a second"
-            )
-    return rates
+    """Units a second of each contender in each round; standard error says how it goes."""
+    return bench.interleave(
+        contenders, rounds, tell=lambda message: print(message, file=sys.stderr, flush=True)
+    )
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -206,7 +183,3 @@ def run(
     print(*filter(None, parts), sep="\n\n", end="\n\n")
     print(json.dumps(result))
     return 0
-
-
-def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -31,10 +31,10 @@ from typing import Any
 import common
 import numpy as np
 from batches import Batches, options, prepare, read
-from common import Contender, Result
+from common import Result
 from numpy.typing import NDArray
 
-from carryline.bench import forward_flop, made_weights
+from carryline.bench import Contender, forward_flop, made_weights
 from carryline.model.config import preset
 from carryline.model.network import Network
 from carryline.recurrence.machine import peak_flops

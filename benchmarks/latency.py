@@ -40,7 +40,7 @@ from common import Result
 from numpy.typing import NDArray
 
 import carryline
-from carryline.bench import made_weights
+from carryline.bench import Contender, made_weights, seconds
 from carryline.model import storage
 from carryline.model.config import Config, preset
 from carryline.model.history import KEYS
@@ -139,23 +139,30 @@ def check(works: dict[str, Work], count: int) -> None:
                 raise SystemExit(f"text {i}: {name} gives {found}, {OURS} {expected}")
 
 
+class OneByOne:
+    """A contender on one text after another, after a rest and a few untimed calls."""
+
+    def __init__(self, work: Work, count: int) -> None:
+        self.work, self.count = work, count
+        self.rounds: list[list[float]] = []  # seconds of each text in each round
+
+    def __call__(self) -> float:
+        """Seconds of all texts."""
+        time.sleep(REST)
+        for i in range(min(UNTIMED, self.count)):
+            self.work(i)
+        self.rounds.append([seconds(self.once, i) for i in range(self.count)])
+        return sum(self.rounds[-1])
+
+    def once(self, i: int) -> None:
+        self.work(i)
+
+
 def in_turn(works: dict[str, Work], count: int, rounds: int) -> dict[str, NDArray[np.float64]]:
     """Microseconds [rounds, count] of each contender."""
-    taken: dict[str, list[list[float]]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            time.sleep(REST)
-            for i in range(min(UNTIMED, count)):
-                work(i)
-            taken[name].append([timed(work, i) for i in range(count)])
-    return {name: 1e6 * np.array(seconds) for name, seconds in taken.items()}
-
-
-def timed(work: Work, i: int) -> float:
-    """Seconds."""
-    began = time.perf_counter()
-    work(i)
-    return time.perf_counter() - began
+    timed = {name: OneByOne(work, count) for name, work in works.items()}
+    common.interleave([Contender(name, one, count, 0) for name, one in timed.items()], rounds)
+    return {name: 1e6 * np.array(one.rounds) for name, one in timed.items()}
 
 
 def figures(taken: dict[str, NDArray[np.float64]]) -> Result:

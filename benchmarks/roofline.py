@@ -16,7 +16,6 @@ which the threads copy. Activations count 5 hyperbolic tangents a unit of 13 ope
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ import torch
 from batches import Batches, options, ours, prepare, read
 from common import Result
 
+from carryline.bench import seconds
 from carryline.model.config import preset
 from carryline.recurrence import _kernels, kernels, machine
 from carryline.recurrence.cells import CELLS, shapes
@@ -66,13 +66,12 @@ class Bench:
 
     def time(self, work: Callable[[int], Any]) -> float:
         """Of work(0), work(1), … for all batches, at best."""
-        best = float("inf")
-        for _ in range(self.rounds):
-            began = time.perf_counter()
+
+        def over_all() -> None:
             for index in range(len(self.batches)):
                 work(index)
-            best = min(best, time.perf_counter() - began)
-        return best
+
+        return min(seconds(over_all) for _ in range(self.rounds))
 
     def product(self, inner: int, columns: int) -> float:
         """Of [tokens, inner] times [inner, columns] for both directions."""
@@ -151,7 +150,7 @@ def rest(batches: Batches, bench: Bench) -> list[Part]:
 
     steps = ours(batches, bench.threads)
     steps()
-    whole = min(_seconds(steps) for _ in range(bench.rounds))
+    whole = min(seconds(steps) for _ in range(bench.rounds))
     weight = torch.nn.Parameter(torch.zeros(batches.vocabulary, bench.inputs))
     adam = torch.optim.AdamW([weight], fused=True)
     weight.grad = torch.zeros_like(weight)
@@ -168,12 +167,6 @@ def rest(batches: Batches, bench: Bench) -> list[Part]:
         Part("Adam", bench.time(lambda _: adam.step()), bytes=len(bench.batches) * 7 * kept),
         Part("whole step", whole),
     ]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def measure(asked: Any) -> Result:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
@@ -33,11 +32,13 @@ import numpy as np
 import torch
 import torch_peer
 from batches import Batches, options, ours, prepare, read
-from common import Contender, Result
+from common import Result
+from numpy.typing import NDArray
 
-from carryline.bench import forward_flop, made_up
+from carryline.bench import Contender, forward_flop, made_up, seconds
 from carryline.model.config import Config, preset
 from carryline.recurrence.machine import peak_flops
+from carryline.recurrence.ragged import Ragged
 from carryline.training.process import one_torch_thread
 
 OURS, PADDED = "carryline", "torch padded"
@@ -116,13 +117,15 @@ def slopes(sizes: Sequence[int], grown: Sequence[int]) -> list[float]:
 def one_long(config: Config, asked: argparse.Namespace) -> Result:
     """A step on a single text."""
     batches = even(config, asked.longest, asked.longest)
-    steps = ours(batches, asked.threads)
-    with one_torch_thread():
-        losses = [steps.step(*steps.batches[0])]
-        began = time.perf_counter()
+    steps, losses = ours(batches, asked.threads), []
+
+    def step() -> None:
         losses.append(steps.step(*steps.batches[0]))
-        seconds = time.perf_counter() - began
-    return {"tokens": batches.tokens, "seconds": seconds, "losses": losses}
+
+    with one_torch_thread():
+        step()
+        taken = seconds(step)
+    return {"tokens": batches.tokens, "seconds": taken, "losses": losses}
 
 
 class BesidePool:
@@ -133,15 +136,16 @@ class BesidePool:
 
     def __call__(self) -> float:
         """Seconds of the steps alone."""
-        seconds = 0.0
-        for ragged, targets in self.steps.batches:
+        taken = 0.0
+        for batch in self.steps.batches:
             torch.set_num_threads(self.threads)
             self.product()
             with one_torch_thread():
-                began = time.perf_counter()
-                self.steps.step(ragged, targets)
-                seconds += time.perf_counter() - began
-        return seconds
+                taken += seconds(self.step, *batch)
+        return taken
+
+    def step(self, ragged: Ragged, targets: NDArray[np.int64]) -> None:
+        self.steps.step(ragged, targets)
 
 
 def by_threads(batches: Batches, asked: argparse.Namespace, peak: float) -> Result:

@@ -44,9 +44,9 @@ import common
 import torch
 import torch_peer
 from batches import Batches, options, ours, prepare, read
-from common import Contender, Result
+from common import Result
 
-from carryline.bench import forward_flop
+from carryline.bench import Contender, forward_flop
 from carryline.model.config import Config, preset
 from carryline.recurrence.machine import peak_flops
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from carryline import TextClassifier
 from carryline.cli.progress import shown
+from carryline.evaluation.baseline import baseline
 from carryline.evaluation.metrics import table
-from carryline.text.data import Dataset, split
+from carryline.text.data import Dataset, Label, split
+from carryline.text.examples import targets_of
 
 HERE = Path(__file__).resolve().parent
 SENTENCES = (
@@ -64,15 +66,13 @@ def read_reviews(file: Path) -> Dataset:
     return Dataset(texts, list(labels))
 
 
-def linear_accuracy(train: Dataset, held: Dataset) -> float:
+def linear_accuracy(train: Dataset, held: Dataset, classes: list[Label]) -> float:
     """Accuracy of TF-IDF (words and pairs) + logistic regression on the same split."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    model = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
-    return float(model.fit(train.texts, train.labels).score(held.texts, held.labels))
+    assert train.labels is not None
+    assert held.labels is not None
+    targets, held_targets = targets_of(train.labels, classes), targets_of(held.labels, classes)
+    found = baseline(train.texts, targets, held.texts, held_targets, classes)
+    return float(found["linear"]["accuracy"])
 
 
 def choose(reviews: Dataset, rows: list[int]) -> Dataset:
@@ -115,8 +115,9 @@ def main() -> None:
 
     metrics = classifier.evaluate(held.texts, held.labels)
     print(f"\nOn the {len(held.texts):,} snippets held out:\n{table(metrics)}")
+    linear = linear_accuracy(train, held, classifier.classes)
     print(f"\naccuracy of this model                 {metrics['accuracy']:.4f}")
-    print(f"TF-IDF + logistic regression, the same {linear_accuracy(train, held):.4f}\n")
+    print(f"TF-IDF + logistic regression, the same {linear:.4f}\n")
 
     sentences = options.sentences or own_sentences()
     for sentence, chances in zip(sentences, classifier.predict_proba(sentences), strict=True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,13 +98,50 @@ def test_training_steps_run_over_every_batch_with_the_preset_rate() -> None:
     assert "plan" not in vars(batches[0])  # made anew in every step
 
 
-def test_time_is_the_median_after_a_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 5.0, 5.0, 6.0, 6.0, 8.0])  # pairs: 5, 1 and 2 seconds
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets what each piece of work is going to take, in seconds."""
+
+    def run(*taken: float) -> None:
+        ticks = iter([tick for one in taken for tick in (0.0, one)])
+        monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+
+    return run
+
+
+def test_a_rate_is_the_median_after_a_warmup(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(bench, "SECONDS", 7.5)
-    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert bench._seconds(lambda: calls.append(1)) == 2
+    clock(5, 1, 2)
+    assert bench._rate(lambda: calls.append(1), 10) == 5
     assert len(calls) == 4
+
+
+def test_contenders_run_in_turn_after_their_warmups(clock: Any) -> None:
+    calls: list[str] = []
+    told: list[str] = []
+    contenders = [
+        bench.Contender("a", lambda: calls.append("a"), 10),
+        bench.Contender("b", lambda: calls.append("b"), 30, warmups=1),
+    ]
+    clock(1, 2, 5, 6, 10, 10)
+    rates = bench.interleave(contenders, rounds=3, tell=told.append)
+    assert "".join(calls) == "aab" + "ababab"
+    assert rates == {"a": [10, 2, 1], "b": [15, 5, 3]}
+    assert told[0] == "warming up a, 1 of 2"
+    assert told[-1] == "round 3, b: 3 a second"
+
+
+def test_a_contender_may_count_its_own_seconds() -> None:
+    rates = bench.interleave([bench.Contender("a", lambda: 0.5, 10)], rounds=2)
+    assert rates == {"a": [20.0, 20.0]}
+
+
+def test_benchmarks_measure_time_in_no_other_way() -> None:
+    """One clock, read in one place."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    others = {f.name for f in folder.glob("*.py") if "perf_counter" in f.read_text("utf-8")}
+    assert others == set()
 
 
 def test_copying_is_measured_on_every_thread() -> None:

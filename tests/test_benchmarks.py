@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from carryline.bench import made_weights
+from carryline.bench import Contender, made_weights
 from carryline.model import network
 from carryline.model.config import preset
 from carryline.model.network import Network
@@ -73,20 +73,10 @@ def finished(capsys: pytest.CaptureFixture[str]) -> Iterator[Runner]:
 
 
 class TestCommon:
-    def test_contenders_run_in_turn_after_their_warmups(self) -> None:
-        calls: list[str] = []
-        contenders = [
-            common.Contender("a", lambda: calls.append("a"), 10),
-            common.Contender("b", lambda: calls.append("b"), 10, warmups=1),
-        ]
-        rates = common.interleave(contenders, rounds=3)
-        assert "".join(calls) == "aab" + "ababab"
-        assert {name: len(values) for name, values in rates.items()} == {"a": 3, "b": 3}
-        assert min(rates["a"] + rates["b"]) > 0
-
-    def test_a_contender_may_count_its_own_seconds(self) -> None:
-        rates = common.interleave([common.Contender("a", lambda: 0.5, 10)], rounds=2)
+    def test_rounds_are_timed_as_by_carryline_bench(self, capsys: Any) -> None:
+        rates = common.interleave([Contender("a", lambda: 0.5, 10)], rounds=2)
         assert rates == {"a": [20.0, 20.0]}
+        assert "round 2, a: 20 a second" in capsys.readouterr().err
 
     def test_ratios_are_taken_round_by_round(self) -> None:
         assert common.ratios([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import runpy
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import carryline
+from carryline.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that the README's tree names as a whole, and files that need no mention.
@@ -71,6 +74,27 @@ def test_the_newest_version_in_the_changelog_is_this_one() -> None:
 def test_the_command_line_reference_is_what_the_commands_say() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["reference"]()
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made
+
+
+def test_the_settings_reference_is_what_the_configuration_says() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "generate_settings.py"))["reference"]()
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == made
+    for field in dataclasses.fields(carryline.Config):
+        if field.name != "preset":
+            assert field.metadata["meaning"] in made.replace("`", "")
+            assert made.count(f"| `{field.name}` |") == 2
+    assert "| `learning_rate` | 0.001 | 0.001 | **0.003** | **0.002** |" in made
+
+
+def test_help_leads_to_the_settings() -> None:
+    """And says what they are by itself: the documents are not in the wheel."""
+    assert "docs/settings.md" in (carryline.TextClassifier.__doc__ or "")
+    assert "help(carryline.Config)" in (carryline.TextClassifier.__doc__ or "")
+    of_train = " ".join(CliRunner().invoke(main, ["train", "--help"]).output.split())
+    assert "docs/settings.md" in of_train
+    for field in dataclasses.fields(carryline.Config):
+        assert f"    {field.name}: {field.metadata['meaning']}" in (carryline.Config.__doc__ or "")
+        assert field.name in of_train
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """What this machine does: its peak, and tokens a second of the `lecture` preset on made-up reviews.
 
-`carryline bench` prints it; benchmarks/ compares with others. Training is measured where torch is
-installed.
+`carryline bench` prints it; benchmarks/ compares with others, timed the same way: `interleave`.
+Training is measured where torch is installed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,51 @@ from carryline.training.progress import Quiet
 SECONDS = 3.0  # spent on each figure
 BATCHES = 8
 ONE_TEXT = 240  # tokens: the median of IMDB's reviews
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to be timed. work: does all of it once, and gives the seconds that count if these
+    are not all; units: how many (tokens, texts) that is; warmups: untimed runs."""
+
+    name: str
+    work: Callable[[], float | None]
+    units: int
+    warmups: int = 2
+
+
+def interleave(
+    contenders: Sequence[Contender],
+    rounds: int = 1,
+    least: float = 0.0,
+    tell: Callable[[str], object] = lambda _: None,
+) -> dict[str, list[float]]:
+    """Units a second of each contender in each round, after its warm-ups.
+
+    They run in turn (A B A B …), so that whatever else the machine does falls on all of them alike:
+    `rounds` times, and on until `least` seconds are measured. tell: is told what was done.
+    """
+    for contender in contenders:
+        for number in range(contender.warmups):
+            tell(f"warming up {contender.name}, {number + 1} of {contender.warmups}")
+            contender.work()
+    rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    number, spent = 0, 0.0
+    while number < rounds or spent < least:
+        number += 1
+        for contender in contenders:
+            taken = seconds(contender.work)
+            spent += taken
+            rates[contender.name].append(contender.units / taken)
+            tell(f"round {number}, {contender.name}: {contender.units / taken:,.0f} a second")
+    return rates
+
+
+def seconds(work: Callable[..., float | None], *given: Any) -> float:
+    """What `work(*given)` takes, or the seconds that it gives back because these are not all."""
+    began = time.perf_counter()
+    counted = work(*given)
+    return time.perf_counter() - began if counted is None else counted
 
 
 def measure(
@@ -138,29 +184,25 @@ def _training(config: Config, batches: Sequence[Ragged], threads: int) -> float:
     rng = np.random.default_rng(0)
     targets = [rng.integers(0, 2, len(batch)) for batch in batches]
     steps = TrainingSteps(config, config.vocabulary, batches, targets, threads)
-    return sum(len(batch.values) for batch in batches) / _seconds(steps)
+    return _rate(steps, sum(len(batch.values) for batch in batches))
 
 
 def _inference(config: Config, batches: Sequence[Ragged], threads: int) -> tuple[float, float]:
     """Tokens a second in batches, and seconds for one text alone."""
     net = Network(config, made_weights(config, config.vocabulary))
+    one = made_up([ONE_TEXT], config.vocabulary)
 
     def in_batches() -> None:
         for batch in batches:
             net.logits(batch, threads=threads)
 
-    one = made_up([ONE_TEXT], config.vocabulary)
+    def alone() -> None:
+        net.logits(one, threads=threads)
+
     tokens = sum(len(batch.values) for batch in batches)
-    return tokens / _seconds(in_batches), _seconds(lambda: net.logits(one, threads=threads))
+    return _rate(in_batches, tokens), 1 / _rate(alone, 1)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """What `work` takes, the median of as many times as fit into `SECONDS`, after a first time
-    that is not counted."""
-    work()
-    taken: list[float] = []
-    while not taken or sum(taken) < SECONDS:
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+def _rate(work: Callable[[], None], units: int) -> float:
+    """Units a second, the median of as many times as fit into `SECONDS` after an untimed one."""
+    return statistics.median(interleave([Contender("", work, units, 1)], least=SECONDS)[""])

@@ -48,7 +48,8 @@ settings = click.option(
     callback=_parsed,
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting, such as cell=gru or hidden=[64,32]; may be given several times.",
+    help="Change a setting, such as cell=gru or hidden=[64,32]; may be given several times. They "
+    f"are {', '.join(SETTINGS)}: see docs/settings.md, or help(carryline.Config) in Python.",
 )
 text = click.option(
     "--text",

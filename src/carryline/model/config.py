@@ -1,13 +1,14 @@
 """The one configuration of a model and its training, and the presets.
 
-A `Config` is written whole into every model directory, so a model says how it was made.
+A `Config` is written whole into every model directory, so a model says how it was made. What each
+setting means and may be stands with it, once: errors, help and docs/settings.md take it from there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,22 @@ PRECISIONS = ("fp32", "bf16")
 ADDED = ("precision",)  # after the first model files were written: when absent, the default
 
 
+def _setting(
+    default: Any, meaning: str, rule: str = "", holds: Callable[[Any], bool] = lambda _: True
+) -> Any:
+    """A field of `Config`: all that is known of a setting stands here.
+
+    rule: the values that it may have, {} being its name; holds: whether a value is one of them.
+    """
+    about = {"meaning": meaning, "rule": rule, "holds": holds}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def _choice(default: str, meaning: str, choices: Sequence[str]) -> Any:
+    """A setting that is one of some words."""
+    return _setting(default, meaning, f"{{}} is one of {', '.join(choices)}", choices.__contains__)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """How a model is built and trained. Defaults are those of the textbook system.
@@ -29,37 +46,60 @@ class Config:
     Raises `ConfigError` when a value is out of range.
     """
 
-    preset: str = "lecture"
+    # fmt: off
+    preset: str = _setting("lecture", "name of the preset that the others were taken from")
     # tokens
-    vocabulary: int = 8185  # entries of the subword vocabulary at most, <pad> included
+    vocabulary: int = _setting(8185, "entries of the subword vocabulary at most, <pad> included",
+        "257 <= {} <= 1048576", lambda n: 257 <= n <= 1 << 20)
     # network
-    embedding: int = 64  # width of a token's vector
-    cell: str = "lstm"  # rnn, lstm, gru, carry
-    hidden: tuple[int, ...] = (64,)  # state size of each layer, first to last
-    bidirectional: bool = True
-    pooling: str = "last"  # last, max, mean, concat (last, max and mean side by side)
-    dense: int = 64  # width of the ReLU layer before the output; 0: none
-    dropout: float = 0.0  # on embeddings, between layers and on the pooled vector
-    mask: bool = True  # False: fill batches up with <pad> and read it (the textbook's flaw)
+    embedding: int = _setting(64, "width of a token's vector",
+        "1 <= {} <= 65536", lambda n: 1 <= n <= 65536)
+    cell: str = _choice("lstm", "of the recurrent layers", CELLS)
+    hidden: tuple[int, ...] = _setting((64,), "state size of each layer, first to last",
+        "{} names 1 to 64 layers of 1 to 65536 each",
+        lambda sizes: 1 <= len(sizes) <= 64 and all(1 <= n <= 65536 for n in sizes))
+    bidirectional: bool = _setting(True, "read each text from both ends")
+    pooling: str = _choice("last",
+        "of the states to one vector a text; concat: last, max and mean side by side", POOLINGS)
+    dense: int = _setting(64, "width of the ReLU layer before the output; 0: none",
+        "0 <= {} <= 65536", lambda n: 0 <= n <= 65536)
+    dropout: float = _setting(0.0, "on embeddings, between layers and on the pooled vector",
+        "0 <= {} < 1", lambda share: 0 <= share < 1)
+    mask: bool = _setting(True, "false: fill batches up with <pad> and read it (textbook's flaw)")
     # training
-    epochs: int = 10
-    batch_size: int = 64  # texts a step
-    batching: str = "length"  # length: texts of similar length together; shuffle: as read
-    shuffle_buffer: int = 10_000  # texts held while shuffling
-    learning_rate: float = 1e-3
-    schedule: str = "constant"  # constant, cosine (down to 0 over the whole run)
-    warmup: float = 0.0  # share of all steps in which the rate rises linearly from 0
-    weight_decay: float = 0.0
-    clip: float = 0.0  # largest 2-norm of all gradients together; 0: no clipping
-    patience: int = 0  # stop after so many epochs without a better validation loss; 0: never
-    class_weights: str = "none"  # none, balanced
-    precision: str = "fp32"  # of the recurrence's factors: fp32, or bf16 (faster)
-    seed: int = 0
+    epochs: int = _setting(10, "passes over the texts", "{} >= 1", lambda n: n >= 1)
+    batch_size: int = _setting(64, "texts a step", "{} >= 1", lambda n: n >= 1)
+    batching: str = _choice("length",
+        "length: texts of similar length together; shuffle: as read", BATCHINGS)
+    shuffle_buffer: int = _setting(10_000, "texts held while shuffling",
+        "{} >= 1", lambda n: n >= 1)
+    learning_rate: float = _setting(1e-3, "Adam's, at its highest",
+        "0 < {} < 1000", lambda rate: 0 < rate < 1000)
+    schedule: str = _choice("constant",
+        "of the learning rate; cosine: down to 0 over the whole run", SCHEDULES)
+    warmup: float = _setting(0.0, "share of all steps in which the rate rises linearly from 0",
+        "0 <= {} <= 1", lambda share: 0 <= share <= 1)
+    weight_decay: float = _setting(0.0, "AdamW's: taken off the weights, times the rate, each step",
+        "0 <= {} < 1", lambda share: 0 <= share < 1)
+    clip: float = _setting(0.0, "largest 2-norm of all gradients together; 0: no clipping",
+        "0 <= {} < inf", lambda norm: 0 <= norm < float("inf"))
+    patience: int = _setting(0,
+        "stop after so many epochs without a better validation loss; 0: never",
+        "{} >= 0", lambda n: n >= 0)
+    class_weights: str = _choice("none", "balanced: each class counts alike, however rare",
+        CLASS_WEIGHTS)
+    precision: str = _choice("fp32", "of the recurrence's factors; bf16 is faster", PRECISIONS)
+    seed: int = _setting(0, "of all that is drawn: same seed, same model",
+        "0 <= {} < 2**63", lambda n: 0 <= n < 1 << 63)
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for rule, holds in _rules(self):
-            if not holds:
-                raise ConfigError(f"setting out of range: {rule}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not field.metadata["holds"](value):
+                shown = list(value) if isinstance(value, tuple) else value
+                rule = field.metadata["rule"].format(field.name)
+                raise ConfigError(f"setting out of range: {rule}, it is {shown!r}")
 
     def replace(self, /, **overrides: Any) -> Config:
         """A copy with some settings replaced; each is checked and converted to its type."""
@@ -78,46 +118,6 @@ class Config:
         if missing:
             raise ConfigError(f"missing settings: {', '.join(sorted(missing))}")
         return config
-
-
-def _rules(c: Config) -> list[tuple[str, bool]]:
-    return [
-        (f"257 <= vocabulary <= 1048576, it is {c.vocabulary}", 257 <= c.vocabulary <= 1 << 20),
-        (f"1 <= embedding <= 65536, it is {c.embedding}", 1 <= c.embedding <= 65536),
-        (f"cell is one of {', '.join(CELLS)}, it is {c.cell!r}", c.cell in CELLS),
-        (
-            f"hidden names 1 to 64 layers of 1 to 65536 each, it is {list(c.hidden)}",
-            1 <= len(c.hidden) <= 64 and all(1 <= h <= 65536 for h in c.hidden),
-        ),
-        (f"pooling is one of {', '.join(POOLINGS)}, it is {c.pooling!r}", c.pooling in POOLINGS),
-        (f"0 <= dense <= 65536, it is {c.dense}", 0 <= c.dense <= 65536),
-        (f"0 <= dropout < 1, it is {c.dropout}", 0 <= c.dropout < 1),
-        (f"epochs >= 1, it is {c.epochs}", c.epochs >= 1),
-        (f"batch_size >= 1, it is {c.batch_size}", c.batch_size >= 1),
-        (
-            f"batching is one of {', '.join(BATCHINGS)}, it is {c.batching!r}",
-            c.batching in BATCHINGS,
-        ),
-        (f"shuffle_buffer >= 1, it is {c.shuffle_buffer}", c.shuffle_buffer >= 1),
-        (f"0 < learning_rate < 1000, it is {c.learning_rate}", 0 < c.learning_rate < 1000),
-        (
-            f"schedule is one of {', '.join(SCHEDULES)}, it is {c.schedule!r}",
-            c.schedule in SCHEDULES,
-        ),
-        (f"0 <= warmup <= 1, it is {c.warmup}", 0 <= c.warmup <= 1),
-        (f"0 <= weight_decay < 1, it is {c.weight_decay}", 0 <= c.weight_decay < 1),
-        (f"0 <= clip < inf, it is {c.clip}", 0 <= c.clip < float("inf")),
-        (f"patience >= 0, it is {c.patience}", c.patience >= 0),
-        (
-            f"class_weights is one of {', '.join(CLASS_WEIGHTS)}, it is {c.class_weights!r}",
-            c.class_weights in CLASS_WEIGHTS,
-        ),
-        (f"0 <= seed < 2**63, it is {c.seed}", 0 <= c.seed < 1 << 63),
-        (
-            f"precision is one of {', '.join(PRECISIONS)}, it is {c.precision!r}",
-            c.precision in PRECISIONS,
-        ),
-    ]
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -151,6 +151,10 @@ def _wrong_type(key: str, value: Any, wanted: type) -> ConfigError:
     }
     return ConfigError(f"setting {key} must be {names[wanted]}, it is {value!r}")
 
+
+Config.__doc__ = f"{Config.__doc__}\n" + "\n".join(
+    f"    {field.name}: {field.metadata['meaning']}" for field in dataclasses.fields(Config)
+)  # for help(Config)
 
 PRESETS: dict[str, Config] = {
     "lecture": Config(),

@@ -63,8 +63,10 @@ class TextClassifier(Estimator):
         classifier.predict(["what a film"])
         classifier.save("model")
 
-    preset: one of `carryline.model.config.PRESETS`; overrides: settings of `Config`. Raises
-    `ConfigError` for an unknown setting or a value out of range.
+    preset: lecture, lecture-stacked, small or base; overrides: settings to change, such as epochs,
+    hidden, cell, dropout, learning_rate or seed. `help(carryline.Config)` lists them all;
+    docs/settings.md has their ranges, and the presets' values side by side. Raises `ConfigError`
+    for an unknown setting or a value out of range.
     """
 
     def __init__(self, preset: str = "base", **settings: Any) -> None:
