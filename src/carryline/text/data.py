@@ -130,10 +130,11 @@ def split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of a training and a validation part, shuffled, with labels in equal proportion.
 
-    The validation part holds `round(fraction * len(labels))` texts, and of each label its share
-    to within one. Every label keeps a text to train on; where that leaves too few, the validation
-    part is smaller. The same `seed` gives the same parts. Raises `DataError` unless
-    0 <= fraction < 1.
+    A label with two texts or more is in both parts (unless the fraction is 0), one with a single
+    text is trained on. The validation part holds `round(fraction * len(labels))` texts or as near
+    to it as that allows, and of each label its share to within one; where rare labels take more
+    than theirs, or common ones cannot give it, the others make up for it by their size. The same
+    `seed` gives the same parts. Raises `DataError` unless 0 <= fraction < 1.
     """
     if not 0 <= fraction < 1:
         raise DataError(f"0 <= fraction of validation texts < 1, it is {fraction}")
@@ -151,10 +152,31 @@ def split(
 def _quotas(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     """[labels] validation texts of each label: its share rounded down, then one more for those that
     lost most by rounding, until the total is reached."""
+    if fraction == 0:
+        return np.zeros_like(counts)
+    least, most = np.minimum(counts - 1, 1), counts - 1
+    total = int(np.clip(round(fraction * int(counts.sum())), least.sum(), most.sum()))
     shares = fraction * counts
-    quotas: NDArray[np.int64] = np.floor(shares).astype(np.int64)  # below counts
-    rest = round(fraction * int(counts.sum())) - int(quotas.sum())
-    willing = np.flatnonzero(quotas < counts - 1)
+    if ((shares < least) | (shares > most)).any():
+        shares = _squeezed(counts, least, most, total)
+    quotas: NDArray[np.int64] = np.floor(shares).astype(np.int64)
+    willing = np.flatnonzero(quotas < most)
     order = np.argsort((quotas - shares)[willing], kind="stable")
-    quotas[willing[order[:rest]]] += 1
+    quotas[willing[order[: total - int(quotas.sum())]]] += 1
     return quotas
+
+
+def _squeezed(
+    counts: NDArray[np.int64], least: NDArray[np.int64], most: NDArray[np.int64], total: int
+) -> NDArray[np.float64]:
+    """[labels] shares within `least` and `most` whose sum is `total`, in one proportion to the
+    counts wherever neither holds; the proportion is found by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if np.clip(middle * counts, least, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    shares: NDArray[np.float64] = np.clip(low * counts, least, most)
+    return shares
