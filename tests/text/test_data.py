@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datafiles import BINARY, FORMS, Files, json_lines, parquet, stdin
+from datafiles import BINARY, FORMS, Files, excel, json_lines, parquet, stdin
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -597,3 +597,130 @@ def test_json_and_csv_give_back_what_was_written(
     path = path.with_suffix(".jsonl")
     path.write_text(json_lines(*({"text": x, "label": y} for x, y in rows)), encoding="utf-8")
     assert read(path) == expected
+
+
+# Rows that cannot be used.
+
+BAD: dict[str, tuple[str | bytes, list[str]]] = {
+    "a.csv": (
+        "text,label\ngood,pos\na,b,c\nonly\nnone, \n\"open,pos\nbad,neg\n",
+        ["line 3: every row", "line 4: every row", "line 6: ", "row 2 (line 5) has no label"],
+    ),
+    "a.jsonl": (
+        '{"text": "good", "label": "pos"}\n{broken\n[1]\n{"text": "a"}\n{"text": [], "label": 1}\n'
+        '{"text": "b", "label": {}}\n{"text": "bad", "label": "neg"}\n',
+        ["line 2: each", "line 3: each", "(line 4) has no", "(line 5): a text", "(line 6): a"],
+    ),
+    "a.json": (
+        '[{"text": "good", "label": "pos"}, 3, {"text": "bad", "label": "neg"}]',
+        ["row 2 is of type int"],
+    ),
+    "a.ft": (
+        "__label__pos good\nno label\n__label__a __label__b x\n__label__neg bad\n",
+        ["line 3: a text has one label", "row 2 (line 2) has no label"],
+    ),
+    "a.parquet": (
+        parquet({"text": ["good", "a", "bad"], "label": ["pos", None, "neg"]}),
+        ["row 2 has no label"],
+    ),
+    "a.xlsx": (
+        excel([["text", "label"], ["good", "pos"], ["a"], ["bad", "neg"]]),
+        ["row 2 (line 3) has no label"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_errors_or_skipped_and_told(files: Files, name: str) -> None:
+    content, says = BAD[name]
+    assert any(part in files.fails(name, content) for part in says)
+    data = files.read(name, content, skip_bad_rows=True)
+    assert data == Dataset(["good", "bad"], ["pos", "neg"])
+    assert len(data.skipped) == len(says)
+    for part, row in zip(says, data.skipped, strict=True):
+        assert part in row
+        assert str(files.folder / name) in row
+
+
+def test_missing_labels_tell_their_number_unless_skipped(files: Files) -> None:
+    content = "text,label\na,\nb,x\nc,\n"
+    assert "row 1 (line 2) has no label in column 'label'; rows without one: 2 of 3" in (
+        files.fails("a.csv", content)
+    )
+    skipped = files.read("a.csv", content, skip_bad_rows=True).skipped
+    assert skipped[1].endswith("row 3 (line 4) has no label in column 'label'")
+
+
+def test_a_quote_that_nobody_closes_costs_one_row(files: Files) -> None:
+    rows = "".join(f"text {number},x\n" for number in range(10_000))
+    content = f'text,label\n"open,x\n{rows}"again,x\n"fine, ""really""\nso",y\n'
+    data = files.read("a.csv", content, skip_bad_rows=True)
+    assert len(data.texts) == 10_001
+    assert data.texts[-1] == 'fine, "really"\nso'
+    assert ["line 2:" in data.skipped[0], "line 10003:" in data.skipped[1]] == [True, True]
+
+
+def test_many_open_quotes_are_linear(files: Files) -> None:
+    data = files.read("a.csv", "text,label\ngood,x\n" + '"open,x\n' * 50_000, skip_bad_rows=True)
+    assert (len(data.texts), len(data.skipped)) == (1, 50_000)
+
+
+def test_the_header_is_never_skipped(files: Files) -> None:
+    content = '"text" x,label\ngood,pos\nbad,neg\n'
+    assert "line 1: " in files.fails("a.csv", content, skip_bad_rows=True)
+
+
+def test_nothing_but_bad_rows(files: Files) -> None:
+    for content in ("text,label\na\nb\n", "text,label\na,\n"):
+        message = files.fails("a.csv", content, skip_bad_rows=True)
+        assert "holds no texts that can be used" in message
+
+
+# The first rows, and several sources.
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_limit(files: Files, name: str) -> None:
+    assert files.read(name, FORMS[name], limit=1) == Dataset(["good"], ["pos"])
+    assert files.read(name, FORMS[name], limit=9).texts == ["good", "bad"]
+    assert files.read(name, FORMS[name], limit=1, labelled=False).texts == ["good"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.ft"])
+def test_limit_stops_reading(files: Files, name: str) -> None:
+    broken = FORMS[name] + b"\n" * (2 << 20) + b"\xff"
+    assert "is not UTF-8" in files.fails(name, broken)
+    assert files.read(name, broken, limit=2).texts == ["good", "bad"]
+
+
+def test_limit_over_groups_of_rows(files: Files) -> None:
+    path = files.folder / "a.parquet"
+    texts = [str(number) for number in range(100)]
+    pq.write_table(pa.table({"text": texts, "label": texts}), path, row_group_size=7)
+    for limit in (1, 7, 8, 20, 100, 200):
+        assert read(path, limit=limit).texts == texts[:limit]
+
+
+def test_several_sources_in_order(files: Files) -> None:
+    paths: list[str | Path] = [files.write(name, FORMS[name]) for name in ("a.csv", "a.json")]
+    files.write("folder/pos/1.txt", "more")
+    paths += [files.folder / "folder"]
+    data = read(paths)
+    assert data.texts == ["good", "bad", "good", "bad", "more"]
+    assert data.labels == ["pos", "neg", "pos", "neg", "pos"]
+    assert [name for name, _ in data.sources] == [str(path) for path in paths]
+    assert read(paths, limit=3).texts == ["good", "bad", "good"]
+    assert [name for name, _ in read(paths, limit=2).sources] == [str(paths[0])]
+
+
+def test_several_sources_have_the_same_columns(files: Files) -> None:
+    first = files.write("a.csv", "review,sentiment\ngood,pos\n")
+    second = files.write("b.csv", "Sentiment,extra,Review\nneg,x,bad\n")
+    data = read([first, second])
+    assert data == Dataset(["good", "bad"], ["pos", "neg"])
+    assert data.guessed == {"text": "review", "label": "sentiment"}
+    third = files.write("c.csv", FORMS["a.csv"])
+    with pytest.raises(DataError, match=r"column 'review' is not in .*c\.csv; its columns are"):
+        read([first, third])
+    with pytest.raises(DataError, match=r"no such file or folder: .*no\.csv"):
+        read([first, files.folder / "no.csv"])

@@ -76,8 +76,8 @@ limit = click.option(
 skip_bad_rows = click.option(
     "--skip-bad-rows",
     is_flag=True,
-    help="Leave out rows that cannot be used, and say which: a wrong number of fields, broken JSON, "
-    "a text that is no string, a missing label.",
+    help="Leave out rows that cannot be used, and say which: a wrong number of fields, broken "
+    "JSON, a text that is no string, a missing label.",
 )
 threads = click.option(
     "--threads",

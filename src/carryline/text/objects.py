@@ -31,10 +31,10 @@ def json_file(lines: Iterator[str], name: str, how: Reading) -> Table:
     more = head_of(lines)
     if first and not "".join(more).strip():
         try:
-            rows = _by_columns(json.loads(first), name)
-        except (ValueError, RecursionError):  # a line that is wrong
-            rows = None
-        if rows is not None:
+            value = json.loads(first)
+        except (ValueError, RecursionError):  # told of the line, below
+            value = None
+        if (rows := _by_columns(value, name)) is not None:
             return _table(name, rows[: how.limit])
     return json_lines(chain(head, more, lines), name, how)
 
@@ -87,7 +87,7 @@ def _objects(values: list[Any], name: str, bad: Bad) -> Iterator[Row]:
             )
 
 
-def _by_columns(value: Row, name: str) -> list[Row] | None:
+def _by_columns(value: Any, name: str) -> list[Row] | None:
     """The rows of `{"text": ["a", "b"], …}` or `{"text": {"0": "a", "1": "b"}, …}`; None for an
     object that is a row itself."""
     columns = list(value.values()) if isinstance(value, dict) else []

@@ -18,7 +18,7 @@ def parquet(path: Path, how: Reading) -> Table:
         return Table(str(path), [], 0, lambda name: [])
     with _file(path) as file:
         top = unique(file.schema_arrow.names, str(path))
-        names = [name for field in file.schema_arrow for name in _leaves(field)]
+        names = dict.fromkeys(name for field in file.schema_arrow for name in _leaves(field))
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     rows = sum(sizes) if how.limit is None else min(how.limit, sum(sizes))
     groups = [i for i in range(len(sizes)) if sum(sizes[:i]) < rows]
@@ -31,7 +31,7 @@ def parquet(path: Path, how: Reading) -> Table:
             values: list[Any] = table.column(first).slice(0, rows).to_pylist()
         return values if first == wanted else [within({first: v}, wanted) for v in values]
 
-    return Table(str(path), names, rows, column)
+    return Table(str(path), list(names), rows, column)
 
 
 def _leaves(field: Any) -> Iterator[str]:
