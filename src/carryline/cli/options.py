@@ -113,7 +113,7 @@ def read(sources: Sequence[str], **reading: Any) -> Dataset:
     for role, column in found.guessed.items():
         click.echo(f"the {role} is taken from column {column!r} (--{role} names another)", err=True)
     if found.skipped:
-        click.echo(f"skipped {len(found.skipped):,} rows that cannot be used:", err=True)
+        click.echo(f"rows skipped, as they cannot be used: {len(found.skipped):,}", err=True)
         for row in found.skipped[:SHOWN]:
             click.echo(f"  {row}", err=True)
         if len(found.skipped) > SHOWN:
