@@ -104,9 +104,12 @@ def _append(data: Dataset, table: Table, how: Reading, label: str | None) -> Col
         how.bad.row(wrong[row])
     if len(wrong) == table.rows:
         raise DataError(f"{table.name} holds no texts that can be used; {wrong[0]}")
-    data.texts.extend(value for row, value in enumerate(texts) if row not in wrong)
+    if wrong:
+        texts = [value for row, value in enumerate(texts) if row not in wrong]
+        labels = [value for row, value in enumerate(labels) if row not in wrong]
+    data.texts.extend(texts)
     if data.labels is not None:
-        data.labels.extend(value for row, value in enumerate(labels) if row not in wrong)
+        data.labels.extend(labels)
     return columns
 
 

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Any
 
 from carryline.text.opening import head_of
-from carryline.text.table import Bad, Reading, Table, unique
+from carryline.text.table import Bad, Reading, Table, apart, unique
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the most that the csv module takes everywhere
 _DELIMITERS = ",;\t|"
@@ -23,14 +23,13 @@ def delimited(lines: Iterator[str], name: str, delimiter: str | None, how: Readi
     records = _records(chain(head, lines), name, delimiter, how.bad)
     header = next((fields for _, fields in records if any(map(str.strip, fields))), [])
     names = unique((field.strip() for field in header), name)
-    found = list(islice(_rows(records, names, name, delimiter, how.bad), how.limit))
-    rows = [fields for _, fields in found]
+    begins, rows = apart(islice(_rows(records, names, name, delimiter, how.bad), how.limit))
 
     def column(wanted: str) -> list[Any]:
         at = names.index(wanted)
         return [row[at] for row in rows]
 
-    return Table(name, names, len(rows), column, [begin for begin, _ in found])
+    return Table(name, names, len(rows), column, begins)
 
 
 def _rows(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from carryline.errors import DataError, MissingExtraError
-from carryline.text.table import Reading, Table, unique
+from carryline.text.table import Reading, Table, apart, unique
 
 
 def excel(path: Path, how: Reading) -> Table:
@@ -24,14 +24,14 @@ def excel(path: Path, how: Reading) -> Table:
             if any(cell is not None for cell in cells)
         )
         _, header = next(filled, (0, ()))
-        found = list(islice(filled, how.limit))
+        numbers, rows = apart(islice(filled, how.limit))
     names = unique(("" if cell is None else str(cell).strip() for cell in header), str(path))
 
     def column(wanted: str) -> list[Any]:
         at = names.index(wanted)
-        return [cells[at] if at < len(cells) else None for _, cells in found]
+        return [cells[at] if at < len(cells) else None for cells in rows]
 
-    return Table(str(path), names, len(found), column, [number for number, _ in found])
+    return Table(str(path), names, len(rows), column, numbers)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from carryline.errors import DataError
 from carryline.text.opening import head_of
-from carryline.text.table import Bad, Reading, Table
+from carryline.text.table import Bad, Reading, Table, apart
 
 _DEEPEST = 8  # levels of objects whose keys are columns, `a.b.c`
 
@@ -18,8 +18,8 @@ Row = dict[str, Any]
 
 def json_lines(lines: Iterable[str], name: str, how: Reading) -> Table:
     """One JSON object a line, blank lines left out; the columns are all keys that occur."""
-    found = list(islice(_parsed(lines, name, how.bad), how.limit))
-    return _table(name, [row for _, row in found], [number for number, _ in found])
+    numbers, rows = apart(islice(_parsed(lines, name, how.bad), how.limit))
+    return _table(name, rows, numbers)
 
 
 def json_file(lines: Iterator[str], name: str, how: Reading) -> Table:
@@ -106,8 +106,11 @@ def _by_columns(value: Any, name: str) -> list[Row] | None:
 
 
 def _table(name: str, rows: list[Row], lines: list[int] | None = None) -> Table:
-    names = list(dict.fromkeys(path for row in rows for path in _paths(row, _DEEPEST)))
-    return Table(name, names, len(rows), lambda key: [within(row, key) for row in rows], lines)
+    def column(key: str) -> list[Any]:
+        return [row[key] if key in row else within(row, key) for row in rows]
+
+    names = dict.fromkeys(path for row in rows for path in _paths(row, _DEEPEST))
+    return Table(name, list(names), len(rows), column, lines)
 
 
 def _paths(row: Row, levels: int) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from carryline.errors import DataError
 
+_Row = TypeVar("_Row")
 _SHOWN = 20  # columns that a message names
 
 
@@ -72,3 +73,12 @@ def unique(names: Iterable[str], name: str) -> list[str]:
     if twice:
         raise DataError(f"{name}: columns must differ in name; twice there: {', '.join(twice)}")
     return names
+
+
+def apart(pairs: Iterable[tuple[int, _Row]]) -> tuple[list[int], list[_Row]]:
+    """Two lists, of line numbers and of rows, without a million pairs in memory between them."""
+    numbers, rows = [], []
+    for number, row in pairs:
+        numbers.append(number)
+        rows.append(row)
+    return numbers, rows
