@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from commands import TINY, as_json, done, fails, no_room
 
 import carryline
-from carryline.cli import main
+from carryline.cli import chunks, main
 from carryline.text.data import read
 
 
@@ -132,3 +135,107 @@ def test_predict_on_a_terminal_needs_texts(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(click.UsageError, match="nothing to classify"):
             main(["predict", "m"], standalone_mode=False)
+
+
+# What comes through a pipe.
+
+
+def test_a_header_in_a_pipe_is_never_classified(model: Path, test_csv: Path) -> None:
+    expected = done("predict", model, "--input", test_csv, "--json").stdout
+    content = test_csv.read_text()
+    for arguments in ([], ["--input", "-"], ["--input", "-", "--text", "text"]):
+        assert done("predict", model, "--json", *arguments, input=content).stdout == expected
+    renamed = content.replace("text,label", "review,stars", 1)
+    result = done("predict", model, "--json", input=renamed)
+    assert result.stdout == expected
+    assert result.stderr == "the text is taken from column 'review' (--text names another)\n"
+    other = content.replace("text,label", "foo,bar", 1)
+    assert done("predict", model, "--json", "--text", "foo", input=other).stdout == expected
+    error = fails(2, "predict", model, "--text", "baz", input=other)
+    assert "column 'baz' is not in standard input (read as CSV" in error
+
+
+def test_several_inputs(model: Path, test_csv: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("The film was clever.\n")
+    lines = done("predict", model, "--input", test_csv, "--input", tmp_path / "more.txt").stdout
+    assert len(lines.splitlines()) == 41
+    assert lines.endswith("The film was clever.\n")
+
+
+def test_options_of_reading(model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_bytes("text,id\nnaïve,1\nbad\ncafé,3\nend,4\n".encode("cp1252"))
+    assert "--encoding cp1252 perhaps" in fails(2, "predict", model, "--input", data)
+    chosen = ["--input", data, "--encoding", "cp1252"]
+    assert "line 3: every row must" in fails(2, "predict", model, *chosen)
+    chosen += ["--skip-bad-rows", "--limit", 2, "--json"]
+    result = done("predict", model, *chosen)
+    texts = [json.loads(line)["text"] for line in result.stdout.splitlines()]
+    assert texts == ["naïve", "café"]
+    assert "rows skipped, as they cannot be used: 1\n" in result.stderr
+    assert f"  {data}, line 3: every row" in result.stderr
+
+
+@pytest.mark.parametrize("option", [["--limit", 1], ["--skip-bad-rows"], ["--text", "a"]])
+def test_options_of_reading_are_not_for_texts(model: Path, option: list[str]) -> None:
+    assert "--input" in fails(2, "predict", model, "a text", *option)
+
+
+# Many texts.
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_chunks_give_the_same_bits(
+    train_csv: Path, tmp_path: Path, mask: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["--preset", "lecture", "--set", f"mask={str(mask).lower()}", "--epochs", 1]
+    done("train", train_csv, *TINY, *settings, "--out", tmp_path / "m")
+    classifier = carryline.load(tmp_path / "m")
+    texts = [" ".join(["film"] * (number % 29)) for number in range(300)]
+    expected = classifier.predict_proba(texts, pad_to=9)
+    for size in (1, 30, 64, 2048):  # batches of 16: without a mask their texts belong together
+        monkeypatch.setattr(chunks, "TEXTS", size)
+        found, tokens = chunks.probabilities(classifier, texts, "", pad_to=9)
+        assert found.tobytes() == expected.tobytes()
+        assert tokens == len(classifier.tokenizer.encode_batch(texts).values)
+
+
+def on_a_terminal(*arguments: object) -> str:
+    """Standard error of a command for which it is a terminal."""
+    ours, theirs = pty.openpty()
+    program = (
+        f"from carryline.cli import chunks, main; chunks.TEXTS = 16; main({[*map(str, arguments)]})"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        with contextlib.suppress(OSError):  # what Linux raises when the other end is closed
+            while part := os.read(ours, 4096):
+                said += part
+    os.close(ours)
+    assert process.returncode == 0, said
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        (["predict", "MODEL", "--input", "DATA"], "classifying"),
+        (["evaluate", "MODEL", "DATA"], "evaluating"),
+    ],
+)
+def test_progress_on_a_terminal_alone(
+    model: Path, test_csv: Path, command: list[str], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"MODEL": model, "DATA": test_csv}
+    arguments = [names.get(part, part) for part in command]
+    said = on_a_terminal(*arguments)
+    assert what in said
+    assert "16/40" in said
+    assert "40/40" in said
+    assert said.endswith(("\x1b[2K", "\x1b[?25h"))  # the bar is gone
+    monkeypatch.setattr(chunks, "TEXTS", 16)
+    assert done(*arguments).stderr == ""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import math
 import os
@@ -10,83 +9,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datafiles import BINARY, FORMS, Files, excel, json_lines, parquet, stdin
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carryline.errors import DataError, MissingExtraError
-from carryline.text.data import Dataset, Label, read, split
+from carryline.text.data import Dataset, Label, read
 
 ODD = ' \u00a0Naïve 🙂,\t"x"\r\nline\rtwo\n\u2028\u0085;| \x00 '
-
-
-class Files:
-    """Writes files into one folder and reads them back."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def write(self, name: str, content: str | bytes) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    def read(self, name: str, content: str | bytes, **options: Any) -> Dataset:
-        return read(self.write(name, content), **options)
-
-    def fails(self, name: str, content: str | bytes, **options: Any) -> str:
-        """The message of the `DataError` that reading ends in."""
-        path = self.write(name, content)
-        with pytest.raises(DataError) as caught:
-            read(path, **options)
-        assert str(path) in str(caught.value)
-        return str(caught.value)
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
-def parquet(columns: dict[str, Any]) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
-    return sink.getvalue()
-
-
-def json_lines(*rows: object) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-
-
-# One small data set in every format.
-
-FORMS: dict[str, bytes] = {
-    "a.csv": b"text,label\ngood,pos\nbad,neg\n",
-    "a.CSV": b"text,label\r\ngood,pos\r\nbad,neg",
-    "a.tsv": b"text\tlabel\ngood\tpos\nbad\tneg\n",
-    "a.jsonl": json_lines(
-        {"text": "good", "label": "pos"}, {"label": "neg", "text": "bad"}
-    ).encode(),
-    "a.ndjson": b'{"text": "good", "label": "pos"}\r\n\r\n{"text": "bad", "label": "neg"}',
-    "a.json": json_lines(
-        {"text": "good", "label": "pos"}, {"text": "bad", "label": "neg"}
-    ).encode(),
-    "a.parquet": parquet({"text": ["good", "bad"], "label": ["pos", "neg"]}),
-    "a.txt": b"__label__pos good\n__label__neg bad\n",
-    "a.ft": b"__label__pos good\r\n\n__label__neg\tbad",
-}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -140,9 +76,10 @@ def test_a_file_used_as_a_folder(files: Files) -> None:
 
 
 def test_unknown_suffix_names_the_known_ones(files: Files) -> None:
-    for name in ("a.xlsx", "a.csv.gz", "noname"):
+    for name in ("a.pdf", "a.xls", "a.gz", "a.parquet.gz", "noname"):
         message = files.fails(name, "text,label\n")
-        assert ".csv, .tsv, .jsonl, .ndjson, .json, .parquet, .txt, .ft" in message
+        assert ".csv, .tsv, .jsonl, .ndjson, .json, .txt, .ft, .parquet, .xlsx" in message
+        assert ".gz or .zst after it" in message
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
@@ -181,7 +118,7 @@ def test_permission_denied_for_real(files: Files) -> None:
 def test_byte_order_mark(files: Files) -> None:
     mark = b"\xef\xbb\xbf"
     for name, form in FORMS.items():
-        if name != "a.parquet":
+        if name not in BINARY:
             assert files.read(name, mark + form).texts == ["good", "bad"], name
     assert files.read("b.csv", mark + b'"text",label\nx,y\n').texts == ["x"]
     files.write("c/pos/1.txt", mark + b"x")
@@ -198,7 +135,7 @@ def test_not_utf8_tells_the_byte_and_its_offset_in_the_file(files: Files, name: 
     content = b"\xef\xbb\xbf" + line * 1000 + b"caf\xe9\n"
     message = files.fails(name, content)
     assert f"is not UTF-8: byte 0xe9 at offset {content.index(0xE9)}" in message
-    assert "iconv -f WINDOWS-1252 -t UTF-8" in message
+    assert "--encoding cp1252 perhaps" in message
 
 
 def test_not_utf8_in_the_header_and_at_the_end(files: Files) -> None:
@@ -209,7 +146,7 @@ def test_not_utf8_in_the_header_and_at_the_end(files: Files) -> None:
 def test_utf16_is_recognised(files: Files) -> None:
     message = files.fails("a.csv", FORMS["a.csv"].decode().encode("utf-16"))
     assert "byte 0xff at offset 0" in message
-    assert "iconv -f UTF-16" in message
+    assert "--encoding utf-16 perhaps" in message
 
 
 def test_not_utf8_in_a_class_folder_names_the_file(files: Files) -> None:
@@ -548,7 +485,7 @@ def test_absent_columns_are_named_beside_those_there(files: Files, name: str) ->
 
 
 def test_absent_label_column_matters_only_when_needed(files: Files) -> None:
-    content = "text,stars\ngood,5\n"
+    content = "text,id\ngood,5\n"
     assert "column 'label' is not in" in files.fails("a.csv", content)
     assert files.read("a.csv", content, labelled=False).texts == ["good"]
     assert files.read("a.csv", content, label="nowhere", labelled=False).labels is None
@@ -629,7 +566,7 @@ def test_real_csv_is_read_whole(shared_data: Path) -> None:
 @given(
     content=st.binary(max_size=200)
     | st.text('",;|\t\r\n {}[]:text\x00é_label', max_size=80).map(str.encode),
-    name=st.sampled_from([name for name in FORMS if name != "a.parquet"]),
+    name=st.sampled_from([*FORMS]),
     labelled=st.booleans(),
 )
 def test_any_bytes_give_data_or_a_data_error(
@@ -662,82 +599,128 @@ def test_json_and_csv_give_back_what_was_written(
     assert read(path) == expected
 
 
-# The split.
+# Rows that cannot be used.
 
-LABELS = st.lists(st.sampled_from(["a", "b", 1, 2.5, True, "rare"]), max_size=200)
-FRACTIONS = st.floats(0, 1, exclude_max=True)
-
-
-@given(LABELS, FRACTIONS, st.integers(0, 2**63 - 1))
-def test_split_promises(labels: list[Label], fraction: float, seed: int) -> None:
-    train, valid = split(labels, fraction, seed)
-    assert train.dtype == valid.dtype == np.int64
-    assert sorted([*train, *valid]) == list(range(len(labels)))
-    held_out = Counter(labels[index] for index in valid)
-    room = 0
-    for label, count in Counter(labels).items():
-        assert abs(held_out[label] - fraction * count) <= 1 + 1e-9
-        assert held_out[label] < count
-        room += held_out[label] <= fraction * count - 1e-9 and held_out[label] + 1 < count
-    wanted = round(fraction * len(labels))
-    assert len(valid) == wanted or (len(valid) < wanted and not room)
-    again = split(labels, fraction, seed)
-    assert (train.tolist(), valid.tolist()) == (again[0].tolist(), again[1].tolist())
-
-
-@given(st.integers(2, 300), st.integers(2, 300), st.floats(0, 0.5))
-def test_split_holds_out_the_fraction_exactly(a: int, b: int, fraction: float) -> None:
-    _, valid = split(["a"] * a + ["b"] * b, fraction, 0)
-    assert len(valid) == round(fraction * (a + b))
-
-
-def test_split_shuffles_both_parts_by_the_seed() -> None:
-    labels: Sequence[Label] = ["a", "b"] * 500
-    train, valid = split(labels, 0.2, 1)
-    assert (len(train), len(valid)) == (800, 200)
-    assert (np.diff(train) < 0).any()
-    assert (np.diff(valid) < 0).any()
-    assert {labels[index] for index in valid[:20]} == {"a", "b"}
-    assert set(valid.tolist()) != set(split(labels, 0.2, 2)[1].tolist())
+BAD: dict[str, tuple[str | bytes, list[str]]] = {
+    "a.csv": (
+        "text,label\ngood,pos\na,b,c\nonly\nnone, \n\"open,pos\nbad,neg\n",
+        ["line 3: every row", "line 4: every row", "line 6: ", "row 2 (line 5) has no label"],
+    ),
+    "a.jsonl": (
+        '{"text": "good", "label": "pos"}\n{broken\n[1]\n{"text": "a"}\n{"text": [], "label": 1}\n'
+        '{"text": "b", "label": {}}\n{"text": "bad", "label": "neg"}\n',
+        ["line 2: each", "line 3: each", "(line 4) has no", "(line 5): a text", "(line 6): a"],
+    ),
+    "a.json": (
+        '[{"text": "good", "label": "pos"}, 3, {"text": "bad", "label": "neg"}]',
+        ["row 2 is of type int"],
+    ),
+    "a.ft": (
+        "__label__pos good\nno label\n__label__a __label__b x\n__label__neg bad\n",
+        ["line 3: a text has one label", "row 2 (line 2) has no label"],
+    ),
+    "a.parquet": (
+        parquet({"text": ["good", "a", "bad"], "label": ["pos", None, "neg"]}),
+        ["row 2 has no label"],
+    ),
+    "a.xlsx": (
+        excel([["text", "label"], ["good", "pos"], ["a"], ["bad", "neg"]]),
+        ["row 2 (line 3) has no label"],
+    ),
+}  # fmt: skip
 
 
-def test_split_of_nothing() -> None:
-    train, valid = split(["a", "b", "a"], 0, 3)
-    assert sorted(train) == [0, 1, 2]
-    assert len(valid) == 0
-    assert [len(part) for part in split([], 0.5, 0)] == [0, 0]
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_errors_or_skipped_and_told(files: Files, name: str) -> None:
+    content, says = BAD[name]
+    assert any(part in files.fails(name, content) for part in says)
+    data = files.read(name, content, skip_bad_rows=True)
+    assert data == Dataset(["good", "bad"], ["pos", "neg"])
+    assert len(data.skipped) == len(says)
+    for part, row in zip(says, data.skipped, strict=True):
+        assert part in row
+        assert str(files.folder / name) in row
 
 
-def test_split_rounds_up_the_label_that_rounding_down_costs_most() -> None:
-    _, valid = split(["a"] * 10 + ["b"] * 3, 0.25, 0)  # shares 2.5 and 0.75
-    assert sorted(index >= 10 for index in valid) == [False, False, True]
-
-
-def test_split_keeps_a_text_of_every_label_to_train_on() -> None:
-    train, valid = split(["a", "b", "c", "c"], 0.99, 0)
-    assert sorted(train)[:2] == [0, 1]
-    assert len(valid) == 1
-    assert len(split(["a"] * 3, math.nextafter(1, 0), 0)[0]) == 1
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1, 1.5, math.nan, math.inf])
-def test_split_refuses_a_fraction_out_of_range(fraction: float) -> None:
-    with pytest.raises(DataError, match=f"0 <= fraction of validation texts < 1, it is {fraction}"):
-        split(["a", "b"], fraction, 0)
-
-
-def test_split_does_not_depend_on_the_hash_seed() -> None:
-    program = (
-        "from carryline.text.data import split; "
-        "print([part.tolist() for part in split(['a', 'b', 'c'] * 30, 0.25, 7)])"
+def test_missing_labels_tell_their_number_unless_skipped(files: Files) -> None:
+    content = "text,label\na,\nb,x\nc,\n"
+    assert "row 1 (line 2) has no label in column 'label'; rows without one: 2 of 3" in (
+        files.fails("a.csv", content)
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            check=True,
-            capture_output=True,
-        ).stdout
-        for seed in ("0", "1", "2")
-    }
-    assert len(outputs) == 1
+    skipped = files.read("a.csv", content, skip_bad_rows=True).skipped
+    assert skipped[1].endswith("row 3 (line 4) has no label in column 'label'")
+
+
+def test_a_quote_that_nobody_closes_costs_one_row(files: Files) -> None:
+    rows = "".join(f"text {number},x\n" for number in range(10_000))
+    content = f'text,label\n"open,x\n{rows}"again,x\n"fine, ""really""\nso",y\n'
+    data = files.read("a.csv", content, skip_bad_rows=True)
+    assert len(data.texts) == 10_001
+    assert data.texts[-1] == 'fine, "really"\nso'
+    assert ["line 2:" in data.skipped[0], "line 10003:" in data.skipped[1]] == [True, True]
+
+
+def test_many_open_quotes_are_linear(files: Files) -> None:
+    data = files.read("a.csv", "text,label\ngood,x\n" + '"open,x\n' * 50_000, skip_bad_rows=True)
+    assert (len(data.texts), len(data.skipped)) == (1, 50_000)
+
+
+def test_the_header_is_never_skipped(files: Files) -> None:
+    content = '"text" x,label\ngood,pos\nbad,neg\n'
+    assert "line 1: " in files.fails("a.csv", content, skip_bad_rows=True)
+
+
+def test_nothing_but_bad_rows(files: Files) -> None:
+    for content in ("text,label\na\nb\n", "text,label\na,\n"):
+        message = files.fails("a.csv", content, skip_bad_rows=True)
+        assert "holds no texts that can be used" in message
+
+
+# The first rows, and several sources.
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_limit(files: Files, name: str) -> None:
+    assert files.read(name, FORMS[name], limit=1) == Dataset(["good"], ["pos"])
+    assert files.read(name, FORMS[name], limit=9).texts == ["good", "bad"]
+    assert files.read(name, FORMS[name], limit=1, labelled=False).texts == ["good"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.ft"])
+def test_limit_stops_reading(files: Files, name: str) -> None:
+    broken = FORMS[name] + b"\n" * (2 << 20) + b"\xff"
+    assert "is not UTF-8" in files.fails(name, broken)
+    assert files.read(name, broken, limit=2).texts == ["good", "bad"]
+
+
+def test_limit_over_groups_of_rows(files: Files) -> None:
+    path = files.folder / "a.parquet"
+    texts = [str(number) for number in range(100)]
+    pq.write_table(pa.table({"text": texts, "label": texts}), path, row_group_size=7)
+    for limit in (1, 7, 8, 20, 100, 200):
+        assert read(path, limit=limit).texts == texts[:limit]
+
+
+def test_several_sources_in_order(files: Files) -> None:
+    paths: list[str | Path] = [files.write(name, FORMS[name]) for name in ("a.csv", "a.json")]
+    files.write("folder/pos/1.txt", "more")
+    paths += [files.folder / "folder"]
+    data = read(paths)
+    assert data.texts == ["good", "bad", "good", "bad", "more"]
+    assert data.labels == ["pos", "neg", "pos", "neg", "pos"]
+    assert [name for name, _ in data.sources] == [str(path) for path in paths]
+    assert read(paths, limit=3).texts == ["good", "bad", "good"]
+    assert [name for name, _ in read(paths, limit=2).sources] == [str(paths[0])]
+
+
+def test_several_sources_have_the_same_columns(files: Files) -> None:
+    first = files.write("a.csv", "review,sentiment\ngood,pos\n")
+    second = files.write("b.csv", "Sentiment,extra,Review\nneg,x,bad\n")
+    data = read([first, second])
+    assert data == Dataset(["good", "bad"], ["pos", "neg"])
+    assert data.guessed == {"text": "review", "label": "sentiment"}
+    third = files.write("c.csv", FORMS["a.csv"])
+    with pytest.raises(DataError, match=r"column 'review' is not in .*c\.csv; its columns are"):
+        read([first, third])
+    with pytest.raises(DataError, match=r"no such file or folder: .*no\.csv"):
+        read([first, files.folder / "no.csv"])

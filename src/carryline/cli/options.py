@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +11,9 @@ import click
 from carryline.model.config import PRESETS, Config
 
 if TYPE_CHECKING:
-    from carryline.text.data import Label
+    from carryline.text.data import Dataset
 
+SHOWN = 5  # skipped rows that are named
 SETTINGS = [field.name for field in dataclasses.fields(Config) if field.name != "preset"]
 
 
@@ -51,13 +52,34 @@ settings = click.option(
     help="Change a setting, such as cell=gru or hidden=[64,32]; may be given several times. They "
     f"are {', '.join(SETTINGS)}: see docs/settings.md, or help(carryline.Config) in Python.",
 )
+data = click.argument("data", nargs=-1, required=True, metavar="DATA...")
 text = click.option(
     "--text",
     multiple=True,
     metavar="COL",
-    help="Column of the text (default: text); given several times, they are joined by a space.",
+    help="Column of the text (default: text, or one that is recognised, which is said); given "
+    "several times, they are joined by a space.",
 )
-label = click.option("--label", metavar="COL", help="Column of the label (default: label).")
+label = click.option(
+    "--label",
+    metavar="COL",
+    help="Column of the label (default: label, or one that is recognised, which is said).",
+)
+encoding = click.option(
+    "--encoding",
+    default="utf-8",
+    metavar="NAME",
+    help="Encoding of text files, such as cp1252, latin-1 or utf-16 (default: utf-8).",
+)
+limit = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Read the first N rows alone."
+)
+skip_bad_rows = click.option(
+    "--skip-bad-rows",
+    is_flag=True,
+    help="Leave out rows that cannot be used, and say which: a wrong number of fields, broken "
+    "JSON, a text that is no string, a missing label.",
+)
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -69,6 +91,13 @@ as_json = click.option(
 )
 
 
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how labelled data is read; a command hands them to `read` as they are."""
+    for option in (skip_bad_rows, limit, encoding, label, text):
+        command = option(command)
+    return command
+
+
 def overrides(settings: Mapping[str, str], **shorthands: int | None) -> dict[str, Any]:
     """The settings of `--set` and those of the options that are short for one."""
     short = {key: value for key, value in shorthands.items() if value is not None}
@@ -77,9 +106,17 @@ def overrides(settings: Mapping[str, str], **shorthands: int | None) -> dict[str
     return {**settings, **short}
 
 
-def labelled(source: str, text: Sequence[str], label: str | None) -> tuple[list[str], list[Label]]:
-    """The texts and labels in `source`."""
-    from carryline.text.data import read
+def read(sources: Sequence[str], **reading: Any) -> Dataset:
+    """`carryline.text.data.read`; what was guessed and skipped is said on standard error."""
+    from carryline.text import data
 
-    dataset = read(source, text=text, label=label)
-    return dataset.texts, dataset.labels or []
+    found = data.read(sources, **reading)
+    for role, column in found.guessed.items():
+        click.echo(f"the {role} is taken from column {column!r} (--{role} names another)", err=True)
+    if found.skipped:
+        click.echo(f"rows skipped, as they cannot be used: {len(found.skipped):,}", err=True)
+        for row in found.skipped[:SHOWN]:
+            click.echo(f"  {row}", err=True)
+        if len(found.skipped) > SHOWN:
+            click.echo(f"  and {len(found.skipped) - SHOWN:,} more", err=True)
+    return found

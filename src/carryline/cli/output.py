@@ -1,11 +1,17 @@
-"""How results are written for programs."""
+"""How results are written for programs, and how far a command is for people."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    import rich.progress
 
 
 def echo_json(value: Any) -> None:
@@ -16,3 +22,39 @@ def echo_json(value: Any) -> None:
 def key(label: Any) -> str:
     """A label as JSON writes it in a key: `pos`, `3`, `true`."""
     return label if isinstance(label, str) else json.dumps(label)
+
+
+@contextmanager
+def bar(total: int, what: str, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while the block lasts; it gives what moves the bar on by a count.
+
+    Nothing is drawn unless it is `shown`, on a terminal, and rich is installed.
+    """
+    drawn = _bar() if shown and sys.stderr.isatty() else None
+    if drawn is None:
+        yield lambda count: None
+        return
+    with drawn:
+        task = drawn.add_task(what, total=total)
+        drawn.refresh()
+        yield lambda count: drawn.update(task, advance=count, refresh=True)
+
+
+def _bar() -> rich.progress.Progress | None:
+    """An empty bar; None without the package that draws it."""
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return None
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("left"),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        auto_refresh=False,  # by a thread that would take the time of a kernel
+    )

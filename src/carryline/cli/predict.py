@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from carryline.cli import options
+from carryline.cli.chunks import probabilities
 from carryline.cli.output import echo_json, key
 from carryline.errors import OutputError
 
@@ -30,9 +31,11 @@ SUFFIXES = (*DELIMITERS, ".jsonl")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option(
     "--input",
-    "source",
+    "sources",
+    multiple=True,
     metavar="FILE",
-    help="Take the texts from a data file or folder; - is standard input.",
+    help="Take the texts from a data file or folder; - is standard input. May be given several "
+    "times.",
 )
 @click.option(
     "--output",
@@ -41,6 +44,9 @@ SUFFIXES = (*DELIMITERS, ".jsonl")
     help="Write the answers to a .csv, .tsv or .jsonl file, whole or not at all.",
 )
 @options.text
+@options.encoding
+@options.limit
+@options.skip_bad_rows
 @click.option(
     "--pad-to",
     type=click.IntRange(min=0),
@@ -54,31 +60,33 @@ SUFFIXES = (*DELIMITERS, ".jsonl")
 def command(
     model: str,
     texts: tuple[str, ...],
-    source: str | None,
+    sources: tuple[str, ...],
     output: Path | None,
-    text: tuple[str, ...],
     pad_to: int,
     threads: int | None,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Classify each TEXT, or the texts in --input, with MODEL.
 
     Shows the label, its probability and the probability of every class. Without TEXT and --input
-    the texts come from standard input, one a line (or JSON lines).
+    the texts come from standard input: one a line, unless --text names a column or the first line
+    is a header (it names a column text, review, label or the like): then it is CSV. JSON is
+    recognised too.
 
     \b
       carryline predict model "The film was a delight." "Two hours wasted."
       carryline predict model --input reviews.csv --text review --output answers.csv
       cat lines.txt | carryline predict model --json
+      cat reviews.csv | carryline predict model --text review
     """
-    _check_usage(texts, source, text)
+    _check_usage(texts, sources, reading)
     if output is not None:
         _check_output(output)
     from carryline.tasks.classifier import load
-    from carryline.text.data import read
 
     classifier = load(model)
-    chosen = list(texts) or read(source or "-", text=text, labelled=False).texts
+    chosen = list(texts) or options.read(sources or ["-"], labelled=False, **reading).texts
     answers = _answers(classifier, chosen, pad_to, threads)
     if output is not None:
         _write(output, answers)
@@ -89,12 +97,14 @@ def command(
         _show(answers)
 
 
-def _check_usage(texts: Sequence[str], source: str | None, columns: Sequence[str]) -> None:
-    if texts and source is not None:
+def _check_usage(texts: Sequence[str], sources: Sequence[str], reading: Mapping[str, Any]) -> None:
+    if texts and sources:
         raise click.UsageError("give either TEXT or --input, not both")
-    if texts and columns:
+    if texts and reading["text"]:
         raise click.UsageError("--text names columns of --input, not of TEXT")
-    if not texts and source is None and (sys.stdin is None or sys.stdin.isatty()):
+    if texts and (reading["limit"] or reading["skip_bad_rows"]):
+        raise click.UsageError("--limit and --skip-bad-rows are for --input, not for TEXT")
+    if not texts and not sources and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("nothing to classify: give TEXT, --input or a pipe")
 
 
@@ -120,8 +130,11 @@ class Answer:
 def _answers(
     classifier: TextClassifier, texts: Sequence[str], pad_to: int, threads: int | None
 ) -> list[Answer]:
-    rows = classifier.predict_proba(texts, pad_to=pad_to, threads=threads).tolist()
-    return [Answer(text, classifier.classes, row) for text, row in zip(texts, rows, strict=True)]
+    chances, _ = probabilities(classifier, texts, "classifying", pad_to=pad_to, threads=threads)
+    return [
+        Answer(text, classifier.classes, row)
+        for text, row in zip(texts, chances.tolist(), strict=True)
+    ]
 
 
 def _record(answer: Answer) -> dict[str, Any]:

@@ -20,7 +20,7 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
 
 
 @click.command("train", short_help="Train a model on labelled texts.")
-@click.argument("data")
+@options.data
 @click.option("--valid", metavar="DATA", help="Labelled texts to validate on.")
 @click.option(
     "--valid-fraction",
@@ -37,27 +37,25 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
 )
 @options.preset
 @options.settings
-@options.text
-@options.label
+@options.reading
 @click.option("--epochs", type=int, metavar="N", help="Passes over DATA; short for --set epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same model; --set seed=N.")
 @options.threads
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped or killed.")
 @options.as_json
 def command(
-    data: str,
+    data: tuple[str, ...],
     valid: str | None,
     valid_fraction: float | None,
     out: Path,
     preset: str | None,
     settings: dict[str, str],
-    text: tuple[str, ...],
-    label: str | None,
     epochs: int | None,
     seed: int | None,
     threads: int | None,
     resume: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Train a model on the labelled texts in DATA and write it to the folder --out.
 
@@ -83,9 +81,13 @@ def command(
         return _show(load(out), out, as_json)
     _check(out, partial, resume)
     classifier = TextClassifier(preset or "base", **changes)
-    examples = options.labelled(data, text, label)
+    dataset = options.read(data, **reading)
+    examples = dataset.texts, dataset.labels or []
     held_out = FRACTION if valid_fraction is None else valid_fraction
-    validation = held_out if valid is None else options.labelled(valid, text, label)
+    validation: Examples | float = held_out
+    if valid is not None:
+        held = options.read([valid], **reading)
+        validation = held.texts, held.labels or []
     _fit(classifier, examples, validation, partial, resume=resume, threads=threads)
     classifier.save(out, replace=resume)
     if classifier.interrupted:

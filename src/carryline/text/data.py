@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,117 +11,143 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.errors import DataError
-from carryline.text.readers import Table, load
+from carryline.text.columns import Columns, chosen
+from carryline.text.opening import digest
+from carryline.text.readers import load
+from carryline.text.table import Bad, Reading, Table
+from carryline.text.values import as_label, as_text
 
 Label = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Texts and, where they are known, their labels, one a text."""
+    """Texts and, where they are known, their labels, one a text; and where they come from.
+
+    sources: the name of each file, and the SHA-256 of its bytes in hexadecimal; None for folders,
+    for standard input, and where reading may have stopped before the end. skipped: what was said of
+    each row that was left out. guessed: the columns of the text and the label, as far as nobody
+    named them, under `text` and `label`.
+    """
 
     texts: list[str]
     labels: list[Label] | None
+    sources: list[tuple[str, str | None]] = field(default_factory=list, compare=False)
+    skipped: list[str] = field(default_factory=list, compare=False)
+    guessed: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def read(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     *,
     text: Sequence[str] = (),
     label: str | None = None,
     labelled: bool = True,
+    encoding: str = "utf-8",
+    limit: int | None = None,
+    skip_bad_rows: bool = False,
 ) -> Dataset:
-    """The texts and labels in `source`.
+    """The texts and labels in `source`, or in several one after the other.
 
-    source: a file (.csv, .tsv, .jsonl, .ndjson, .json, .parquet, .txt or .ft of fastText lines),
-        a folder that holds one folder of .txt files for each class, or `-`, standard input.
+    source: a file (.csv, .tsv, .jsonl, .ndjson, .json, .txt or .ft of fastText lines, all of them
+        also packed, with .gz or .zst after that; .parquet, .xlsx), a folder that holds one folder
+        of .txt files for each class, or `-`, standard input.
     text: the columns to join into one text, with a space between those that are not empty;
         `text` when none is named.
-    label: the column of the label; `label` when none is named.
+    label: the column of the label; `label` when none is named. Names count without regard to case
+        where none fits exactly; `review.body` leads into the objects of JSON. Without both, the
+        columns of a table that has two are guessed where that is safe.
     labelled: False when labels are not needed; a .txt file may then hold one text a line.
+    encoding: of text formats. limit: rows at most; no more of the source is read where its format
+        allows. skip_bad_rows: leave out, and tell, rows that would be an error: a wrong number of
+        fields, JSON that is none, a text or label that is none, a missing label.
 
     Texts are as in the file; a missing one is empty. Labels are strings without white space
-    around them; JSON and Parquet may also give numbers (1.0 becomes 1) and truth values.
-    Raises `DataError`, and `MissingExtraError` for Parquet without pyarrow.
+    around them; JSON, Parquet and Excel may also give numbers (1.0 becomes 1) and truth values.
+    Raises `DataError`, and `MissingExtraError` for what needs an extra.
     """
-    names = (text,) if isinstance(text, str) else tuple(text) or ("text",)
-    try:
-        table = load(source, labelled)
-        if not table.rows:
-            raise DataError(f"{table.name} holds no texts")
-        texts = _texts(table, names)
-        labels = _labels(table, label or "label") if labelled else None
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"no such file or folder: {source}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"cannot read {error.filename or source}: {reason}") from error
-    return Dataset(texts, labels)
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    named = (text,) if isinstance(text, str) else tuple(text)
+    data = Dataset([], [] if labelled else None)
+    for one in sources:
+        left = None if limit is None else limit - len(data.texts)
+        if left == 0:
+            break
+        bad = Bad(skip_bad_rows, data.skipped)
+        how = Reading(labelled, named, encoding, left, bad)
+        try:
+            table = load(one, how)
+            columns = _append(data, table, how, label)
+            data.sources.append((table.name, None if limit else _digest(one)))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DataError(f"no such file or folder: {one}") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"cannot read {error.filename or one}: {reason}") from error
+        named, label = columns.texts, columns.label  # the same ones in those that follow
+        data.guessed.update(columns.guessed)
+    return data
 
 
-def _texts(table: Table, names: Sequence[str]) -> list[str]:
-    columns = []
+def _append(data: Dataset, table: Table, how: Reading, label: str | None) -> Columns:
+    """Add the table's texts and labels to the data; gives the columns they were in."""
+    if not table.rows:
+        skipped = f" that can be used; {len(how.bad.rows)} rows skipped" if how.bad.rows else ""
+        raise DataError(f"{table.name} holds no texts{skipped}")
+    columns = chosen(table, how.text, label, how.labelled)
+    texts, wrong = _texts(table, columns.texts)
+    labels: list[Any] = []
+    if columns.label is not None:
+        labels, wrong_labels = _labels(table, columns.label, how.bad.skip)
+        wrong = {**wrong_labels, **wrong}
+    for row in sorted(wrong):
+        how.bad.row(wrong[row])
+    if len(wrong) == table.rows:
+        raise DataError(f"{table.name} holds no texts that can be used; {wrong[0]}")
+    if wrong:
+        texts = [value for row, value in enumerate(texts) if row not in wrong]
+        labels = [value for row, value in enumerate(labels) if row not in wrong]
+    data.texts.extend(texts)
+    if data.labels is not None:
+        data.labels.extend(labels)
+    return columns
+
+
+def _texts(table: Table, names: Sequence[str]) -> tuple[list[str], dict[int, str]]:
+    """[rows] the texts, and what is to be said of rows that hold none."""
+    columns, wrong = [], {}
     for name in names:
-        column: list[str] = []
-        for row, value in enumerate(_column(table, name)):
-            string = _text(value)
+        values = table.column(name)
+        column = [as_text(value) for value in values]
+        for row, string in enumerate(column):
             if string is None:
-                raise DataError(
+                wrong[row] = (
                     f"{table.where(row)}: a text must be a string or a number; "
-                    f"column {name!r} holds one of type {type(value).__name__}"
+                    f"column {name!r} holds one of type {type(values[row]).__name__}"
                 )
-            column.append(string)
-        columns.append(column)
+        columns.append([string or "" for string in column])
     if len(columns) == 1:
-        return columns[0]
-    return [" ".join(filter(None, parts)) for parts in zip(*columns, strict=True)]
+        return columns[0], wrong
+    return [" ".join(filter(None, parts)) for parts in zip(*columns, strict=True)], wrong
 
 
-def _text(value: Any) -> str | None:
-    """`value` as a text, None when it cannot be one."""
-    if isinstance(value, str):
-        return value
-    if _is_missing(value):
-        return ""
-    return str(value) if isinstance(value, int | float) else None
-
-
-def _labels(table: Table, name: str) -> list[Label]:
-    labels = [_label(value) for value in _column(table, name)]
+def _labels(table: Table, name: str, skip: bool) -> tuple[list[Any], dict[int, str]]:
+    """[rows] the labels, and what is to be said of rows that have none."""
+    labels = [as_label(value) for value in table.column(name)]
     missing = [row for row, label in enumerate(labels) if label is None]
-    if missing:
-        raise DataError(
-            f"{table.where(missing[0])} has no label in column {name!r}; "
-            f"rows without one: {len(missing)} of {table.rows}"
-        )
+    share = "" if skip else f"; rows without one: {len(missing)} of {table.rows}"
+    wrong = {row: f"{table.where(row)} has no label in column {name!r}{share}" for row in missing}
     for row, label in enumerate(labels):
-        if not isinstance(label, str | int | float):
-            raise DataError(
+        if label is not None and not isinstance(label, str | int | float):
+            wrong[row] = (
                 f"{table.where(row)}: a label must be a string, a number or a truth value; "
                 f"this one is of type {type(label).__name__}"
             )
-    return labels
+    return labels, wrong
 
 
-def _label(value: Any) -> Any:
-    """`value` in its one form as a label, None when there is none."""
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # columns of integers with gaps are written as 1.0
-    return None if _is_missing(value) else value
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _column(table: Table, name: str) -> list[Any]:
-    if name not in table.names:
-        raise DataError(
-            f"column {name!r} is not in {table.name}; its columns are {', '.join(table.names)}"
-        )
-    return table.column(name)
+def _digest(source: str | Path) -> str | None:
+    return digest(Path(source)) if str(source) != "-" and Path(source).is_file() else None
 
 
 def split(
@@ -130,10 +155,11 @@ def split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of a training and a validation part, shuffled, with labels in equal proportion.
 
-    The validation part holds `round(fraction * len(labels))` texts, and of each label its share
-    to within one. Every label keeps a text to train on; where that leaves too few, the validation
-    part is smaller. The same `seed` gives the same parts. Raises `DataError` unless
-    0 <= fraction < 1.
+    A label with two texts or more is in both parts (unless the fraction is 0), one with a single
+    text is trained on. The validation part holds `round(fraction * len(labels))` texts or as near
+    to it as that allows, and of each label its share to within one; where rare labels take more
+    than theirs, or common ones cannot give it, the others make up for it by their size. The same
+    `seed` gives the same parts. Raises `DataError` unless 0 <= fraction < 1.
     """
     if not 0 <= fraction < 1:
         raise DataError(f"0 <= fraction of validation texts < 1, it is {fraction}")
@@ -151,10 +177,31 @@ def split(
 def _quotas(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     """[labels] validation texts of each label: its share rounded down, then one more for those that
     lost most by rounding, until the total is reached."""
+    if fraction == 0:
+        return np.zeros_like(counts)
+    least, most = np.minimum(counts - 1, 1), counts - 1
+    total = int(np.clip(round(fraction * int(counts.sum())), least.sum(), most.sum()))
     shares = fraction * counts
-    quotas: NDArray[np.int64] = np.floor(shares).astype(np.int64)  # below counts
-    rest = round(fraction * int(counts.sum())) - int(quotas.sum())
-    willing = np.flatnonzero(quotas < counts - 1)
+    if ((shares < least) | (shares > most)).any():
+        shares = _squeezed(counts, least, most, total)
+    quotas: NDArray[np.int64] = np.floor(shares).astype(np.int64)
+    willing = np.flatnonzero(quotas < most)
     order = np.argsort((quotas - shares)[willing], kind="stable")
-    quotas[willing[order[:rest]]] += 1
+    quotas[willing[order[: total - int(quotas.sum())]]] += 1
     return quotas
+
+
+def _squeezed(
+    counts: NDArray[np.int64], least: NDArray[np.int64], most: NDArray[np.int64], total: int
+) -> NDArray[np.float64]:
+    """[labels] shares within `least` and `most` whose sum is `total`, in one proportion to the
+    counts wherever neither holds; the proportion is found by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if np.clip(middle * counts, least, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    shares: NDArray[np.float64] = np.clip(low * counts, least, most)
+    return shares
