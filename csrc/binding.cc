@@ -81,38 +81,41 @@ nb::tuple plan(Starts offsets) {
   return nb::make_tuple(owned(std::move(order)), owned(std::move(lengths)), owned(std::move(starts)));
 }
 
-// Calls work(token) with each text-major token in the time-major order of a plan.
+// Calls work(position, token) for each time-major position of a plan, with the text-major token there.
 template <class Work> void in_time(const Starts& offsets, const Starts& order, const Starts& starts, const Work& work) {
-  require(order.shape(0) + 1 == offsets.shape(0), "order must have every text");
-  const size_t texts = order.shape(0), steps = starts.shape(0) - 1;
+  const size_t texts = order.shape(0);
+  require(offsets.shape(0) == texts + 1 && offsets(0) == 0, "order must have every text");
   check_starts(starts, texts, size_t(offsets(texts)));
-  std::vector<int64_t> next(texts);  // each rank's next token
+  const Sequences all{starts.data(), int64_t(starts.shape(0)) - 1, 0, int64_t(texts), false};
+  std::vector<int64_t> first(texts);  // token of each rank
   for (size_t rank = 0; rank < texts; ++rank) {
-    require(size_t(order(rank)) < texts, "order must name texts");
-    next[rank] = offsets(size_t(order(rank)));
+    const size_t text = size_t(order(rank));
+    require(text < texts && offsets(text) >= 0 && offsets(text + 1) <= offsets(texts) &&
+                offsets(text + 1) - offsets(text) == all.length(int64_t(rank)),
+            "order must be by length");
+    first[rank] = offsets(text);
   }
-  for (size_t step = 0; step < steps; ++step) {
-    const size_t active = size_t(starts(step + 1) - starts(step));
-    for (size_t rank = 0; rank < active; ++rank) work(next[rank]++);
+  const int64_t* from = first.data();
+  for (int64_t step = 0; step < all.steps; ++step) {
+    const int64_t at = all.position(step), active = all.active(step);
+    for (int64_t rank = 0; rank < active; ++rank) work(at + rank, from[rank] + step);
   }
 }
 
 // See ragged.Plan.positions.
 Owned<int64_t> positions(Starts offsets, Starts order, Starts starts) {
-  std::vector<int64_t> tokens;
-  tokens.reserve(size_t(starts(starts.shape(0) - 1)));
-  in_time(offsets, order, starts, [&](int64_t token) { tokens.push_back(token); });
-  return owned(std::move(tokens));
+  require(starts.shape(0) >= 1, "starts must begin with 0");
+  std::vector<int64_t> out(size_t(starts(starts.shape(0) - 1)));
+  in_time(offsets, order, starts, [to = out.data()](int64_t at, int64_t token) { to[at] = token; });
+  return owned(std::move(out));
 }
 
 // See ragged.Plan.time_major.
 Owned<int32_t> time_major(Index values, Starts offsets, Starts order, Starts starts) {
-  std::vector<int32_t> out;
-  out.reserve(values.shape(0));
-  in_time(offsets, order, starts, [&](int64_t token) {
-    require(size_t(token) < values.shape(0), "a position is out of range");
-    out.push_back(values.data()[token]);
-  });
+  require(offsets.shape(0) >= 1 && offsets(offsets.shape(0) - 1) == int64_t(values.shape(0)),
+          "there must be a value for every token");
+  std::vector<int32_t> out(values.shape(0));
+  in_time(offsets, order, starts, [to = out.data(), from = values.data()](int64_t at, int64_t token) { to[at] = from[token]; });
   return owned(std::move(out));
 }
 

@@ -89,7 +89,7 @@ def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> 
 class Network:
     """A trained network. weights: float32 arrays named and shaped as in `parameter_shapes`.
 
-    Predicting needs memory for its texts, not for their tokens (beside some 20 bytes each), but
+    Predicting needs memory for its texts, not for their tokens (beside some 10 bytes each), except
     that the layers of a stack below the last one must keep their states.
     """
 

@@ -155,8 +155,13 @@ class Plan:
         return _kernels.positions(self.offsets, self.order, self.starts)
 
     def time_major(self, values: Any) -> NDArray[np.int32]:
-        """[tokens] whole numbers, given text-major, at their positions, which need not be made."""
+        """[tokens] whole numbers, given text-major, at their positions, which need not be made.
+
+        Of one text alone both are the same, and so may be the array.
+        """
         narrow = np.ascontiguousarray(values, dtype=np.int32)
+        if self.texts == 1 and len(narrow) == self.tokens:
+            return narrow
         return _kernels.time_major(narrow, self.offsets, self.order, self.starts)
 
     @cached_property
