@@ -147,13 +147,14 @@ class Network:
 
     def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
         tokens, texts = self._at_once()
+        lengths = ragged.lengths
         if self.config.mask:
-            for chosen in _chunks(ragged.lengths, tokens, texts):
+            for chosen in _chunks(lengths, tokens, texts):
                 yield chosen, ragged.take(chosen)
             return
         for begin in range(0, len(ragged), self.config.batch_size):
             end = min(begin + self.config.batch_size, len(ragged))
-            longest = max(int(ragged.lengths[begin:end].max(initial=0)), pad_to)
+            longest = max(int(lengths[begin:end].max(initial=0)), pad_to)
             step = min(texts, max(1, tokens // max(1, longest)))
             for first in range(begin, end, step):
                 chosen = np.arange(first, min(first + step, end))

@@ -81,7 +81,8 @@ class Ragged:
         if len(texts) == 1:
             alone = self[int(texts[0])]
             return Ragged(alone, offsets_of([len(alone)]))
-        offsets, places = _places(self.offsets[:-1][texts], self.lengths[texts])
+        first = self.offsets[:-1][texts]
+        offsets, places = _places(first, self.offsets[1:][texts] - first)
         return Ragged(self.values[places], offsets)
 
     def without(self, value: int) -> Ragged:
