@@ -6,9 +6,11 @@
 #include <nanobind/stl/optional.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "dispatch.h"
@@ -25,6 +27,26 @@ template <class T> using Rows = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;
 template <class T> using Maybe = std::optional<T>;
 using Starts = Array<const int64_t, 1>;
 using Index = Array<const int32_t, 1>;
+
+// Other Python threads run while this lives. A daemon thread that asks for the lock again when the
+// interpreter has ended is ended by Python up to 3.13, with pthread_exit, which unwinds its stack; but
+// functions that may not throw stand there, and the whole process would be aborted. So it is caught and
+// waits for the end of the process here, as threads do from Python 3.14 on.
+class WithoutLock {
+  PyThreadState* const state = PyEval_SaveThread();
+
+ public:
+  WithoutLock() = default;
+  WithoutLock(const WithoutLock&) = delete;
+  WithoutLock& operator=(const WithoutLock&) = delete;
+  ~WithoutLock() {
+    try {
+      PyEval_RestoreThread(state);
+    } catch (...) {
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }
+};
 
 inline void require(bool holds, const char* rule) {
   if (!holds) throw std::invalid_argument(rule);

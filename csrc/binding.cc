@@ -20,7 +20,7 @@ void matmul(Rows<const T> x, Array<const T, 1> panels, Maybe<Array<const T, 1>> 
   require(int64_t(out.shape(0)) == rows, "out must have the rows of x");
   require(int64_t(panels.shape(0)) == k.panels_size(inner, columns), "panels must be packed for this product");
   require(!bias || int64_t(bias->shape(0)) == columns, "bias must have the columns of out");
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   threads = threads_worth(threads, double(rows) * double(inner) * double(columns));
   // Four parts a thread: one that has to be woken, or shares its core, does fewer of them.
   const int64_t parts = threads > 1 ? 4 * threads : 1, part = (rows + parts - 1) / parts;
@@ -40,7 +40,7 @@ void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int
   require(int64_t(left.shape(1)) == rows && int64_t(right.shape(1)) == columns,
           "out must be [left columns, right columns]");
   require(int64_t(left.shape(0)) == tokens, "left and right must have as many rows");
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   threads = threads_worth(threads, double(tokens) * double(rows) * double(columns));
   // Cut between whole panels of columns: each thread copies its own ones into order.
   const int64_t panel = 64, part = (columns + panel * threads - 1) / (panel * threads) * panel;
@@ -59,42 +59,74 @@ template <class T> Owned<T> owned(std::vector<T> values) {
   return Owned<T>(kept->data(), {kept->size()}, owner);
 }
 
-// See ragged.Plan: order, lengths, starts, positions.
+// See ragged.Plan: order, lengths, starts.
 nb::tuple plan(Starts offsets) {
   require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
   const size_t texts = offsets.shape(0) - 1;
   const auto length = [&](size_t text) { return offsets(text + 1) - offsets(text); };
-  std::vector<int64_t> order(texts), lengths(texts), starts(1, 0), positions;
+  std::vector<int64_t> order(texts), lengths(texts), starts(1, 0);
   for (size_t text = 0; text < texts; ++text) {
     require(length(text) >= 0, "offsets must never fall");
     order[text] = int64_t(text);
   }
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length(size_t(a)) > length(size_t(b)); });
   for (size_t rank = 0; rank < texts; ++rank) lengths[rank] = length(size_t(order[rank]));
-  positions.reserve(size_t(offsets(texts)));
+  const int64_t steps = texts ? lengths[0] : 0;
+  starts.reserve(size_t(steps) + 1);
   size_t active = texts;
-  std::vector<int64_t> next(texts);  // position of each rank's next token
-  for (size_t rank = 0; rank < texts; ++rank) next[rank] = offsets(size_t(order[rank]));
-  for (int64_t step = 0; texts && step < lengths[0]; ++step) {
+  for (int64_t step = 0; step < steps; ++step) {
     while (lengths[active - 1] <= step) --active;
-    positions.insert(positions.end(), next.begin(), next.begin() + int64_t(active));
-    for (size_t rank = 0; rank < active; ++rank) ++next[rank];
-    starts.push_back(int64_t(positions.size()));
+    starts.push_back(starts.back() + int64_t(active));
   }
-  return nb::make_tuple(owned(std::move(order)), owned(std::move(lengths)), owned(std::move(starts)), owned(std::move(positions)));
+  return nb::make_tuple(owned(std::move(order)), owned(std::move(lengths)), owned(std::move(starts)));
+}
+
+// Calls work(position, token) for each time-major position of a plan, with the text-major token there.
+template <class Work> void in_time(const Starts& offsets, const Starts& order, const Starts& starts, const Work& work) {
+  const size_t texts = order.shape(0);
+  require(offsets.shape(0) == texts + 1 && offsets(0) == 0, "order must have every text");
+  check_starts(starts, texts, size_t(offsets(texts)));
+  const Sequences all{starts.data(), int64_t(starts.shape(0)) - 1, 0, int64_t(texts), false};
+  std::vector<int64_t> first(texts);  // token of each rank
+  for (size_t rank = 0; rank < texts; ++rank) {
+    const size_t text = size_t(order(rank));
+    require(text < texts && offsets(text) >= 0 && offsets(text + 1) <= offsets(texts) &&
+                offsets(text + 1) - offsets(text) == all.length(int64_t(rank)),
+            "order must be by length");
+    first[rank] = offsets(text);
+  }
+  const int64_t* from = first.data();
+  for (int64_t step = 0; step < all.steps; ++step) {
+    const int64_t at = all.position(step), active = all.active(step);
+    for (int64_t rank = 0; rank < active; ++rank) work(at + rank, from[rank] + step);
+  }
+}
+
+// See ragged.Plan.positions.
+Owned<int64_t> positions(Starts offsets, Starts order, Starts starts) {
+  require(starts.shape(0) >= 1, "starts must begin with 0");
+  std::vector<int64_t> out(size_t(starts(starts.shape(0) - 1)));
+  in_time(offsets, order, starts, [to = out.data()](int64_t at, int64_t token) { to[at] = token; });
+  return owned(std::move(out));
+}
+
+// See ragged.Plan.time_major.
+Owned<int32_t> time_major(Index values, Starts offsets, Starts order, Starts starts) {
+  require(offsets.shape(0) >= 1 && offsets(offsets.shape(0) - 1) == int64_t(values.shape(0)),
+          "there must be a value for every token");
+  std::vector<int32_t> out(values.shape(0));
+  in_time(offsets, order, starts, [to = out.data(), from = values.data()](int64_t at, int64_t token) { to[at] = from[token]; });
+  return owned(std::move(out));
 }
 
 // See kernels.distinct: the different ids, and the place of each token's among them.
-nb::tuple distinct(Index ids, Starts positions, size_t vocabulary) {
-  const size_t given = ids.shape(0), tokens = positions.shape(0);
+nb::tuple distinct(Index ids, size_t vocabulary) {
+  const size_t tokens = ids.shape(0);
   const int32_t* id = ids.data();
-  const int64_t* from = positions.data();
   std::vector<int32_t> place(vocabulary), row(tokens);
   for (size_t i = 0; i < tokens; ++i) {
-    require(size_t(from[i]) < given, "a position is out of range");
-    row[i] = id[from[i]];
-    require(size_t(row[i]) < vocabulary, "an id must be below the number of entries");
-    place[size_t(row[i])] = 1;
+    require(size_t(id[i]) < vocabulary, "an id must be below the number of entries");
+    place[size_t(id[i])] = 1;
   }
   std::vector<int64_t> unique(vocabulary);
   size_t count = 0;
@@ -105,7 +137,7 @@ nb::tuple distinct(Index ids, Starts positions, size_t vocabulary) {
     count += size_t(present);
   }
   unique.resize(count);
-  for (int32_t& at : row) at = place[size_t(at)];
+  for (size_t i = 0; i < tokens; ++i) row[i] = place[size_t(id[i])];
   return nb::make_tuple(owned(std::move(unique)), owned(std::move(row)));
 }
 
@@ -132,7 +164,7 @@ void pool(Starts starts, Starts lengths, Array<const T, 2> states, Array<T, 2> l
   require(lengths.shape(0) == texts && states.shape(1) == width && mean.shape(0) == texts &&
               mean.shape(1) == width && (!where || (where->shape(0) == texts && where->shape(1) == width)),
           "lengths, largest, where and mean must be [texts, width of the states]");
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   threads = threads_worth(threads, double(states.shape(0)) * double(width) * 8);
   over_columns(int64_t(width), threads, [&](int64_t begin, int64_t end) {
     kernels<T>().pool({starts.data(), lengths.data(), int64_t(starts.shape(0)) - 1, int64_t(texts), begin,
@@ -148,7 +180,7 @@ void pool_backward(Starts starts, Starts lengths, Array<const T, 2> d_largest, A
   require(lengths.shape(0) == texts && d_states.shape(1) == width && d_mean.shape(0) == texts &&
               d_mean.shape(1) == width && where.shape(0) == texts && where.shape(1) == width,
           "lengths, d_largest, where and d_mean must be [texts, width of the states]");
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   threads = threads_worth(threads, double(d_states.shape(0)) * double(width) * 8);
   over_columns(int64_t(width), threads, [&](int64_t begin, int64_t end) {
     kernels<T>().pool_backward({starts.data(), lengths.data(), int64_t(starts.shape(0)) - 1, begin, end,
@@ -195,7 +227,7 @@ NB_MODULE(_kernels, m) {
   m.def("use_instruction_set", &use_instruction_set, "name"_a);
   m.def("instruction_set", [] { return std::string(instruction_set().name); });
   m.def("peak", [](int64_t count, bool brief, int threads) {
-    nb::gil_scoped_release release;
+    const WithoutLock unlocked;
     std::atomic<int64_t> operations{0};
     parallel(threads, threads, [&](int64_t) { operations += int64_t(kernels<float>(brief).peak(count)); });
     return operations.load();
@@ -220,7 +252,9 @@ NB_MODULE(_kernels, m) {
     return twofold ? width(chosen<double>(brief)) : width(chosen<float>(brief));
   });
   m.def("plan", &plan, own("offsets"));
-  m.def("distinct", &distinct, own("ids"), own("positions"), "vocabulary"_a);
+  m.def("positions", &positions, own("offsets"), own("order"), own("starts"));
+  m.def("time_major", &time_major, own("values"), own("offsets"), own("order"), own("starts"));
+  m.def("distinct", &distinct, own("ids"), "vocabulary"_a);
   define<float>(m);
   define<double>(m);
 }

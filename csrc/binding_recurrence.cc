@@ -4,15 +4,17 @@
 namespace carryline {
 namespace {
 
-// [part, part + 1): ranks of about equally many tokens, so that threads end together.
+// [part, part + 1): ranks of about equally much work, so that threads end together; a text's first and
+// final state count as a token. Of what one long text leaves, the other parts have equal shares.
 std::vector<int64_t> split_ranks(const Starts& starts, int64_t texts, int64_t parts) {
-  const int64_t steps = int64_t(starts.shape(0)) - 1, tokens = starts(size_t(steps));
   std::vector<int64_t> bounds(1, 0);
-  int64_t seen = 0, step = steps;
-  for (int64_t rank = 0; rank < texts && int64_t(bounds.size()) < parts; ++rank) {
+  int64_t step = int64_t(starts.shape(0)) - 1, left = starts(size_t(step)) + texts, seen = 0;
+  for (int64_t rank = 0; rank < texts && parts > 1; ++rank) {
     while (step > 0 && starts(size_t(step)) - starts(size_t(step) - 1) <= rank) --step;
-    seen += step;  // the length of the text at this rank
-    if (seen * parts >= tokens * int64_t(bounds.size())) bounds.push_back(rank + 1);
+    seen += step + 1;  // step: the length of the text at this rank
+    if (seen * parts < left) continue;
+    bounds.push_back(rank + 1);
+    left -= seen, seen = 0, --parts;
   }
   bounds.push_back(texts);
   return bounds;
@@ -36,7 +38,8 @@ struct Task {
   size_t parts() const { return bounds.size() - 1; }
   void split(size_t parts) { bounds = split_ranks(starts, int64_t(texts), int64_t(std::max<size_t>(1, parts))); }
   Sequences sequences(size_t direction, size_t part) const {
-    return {starts.data(), int64_t(steps), bounds[part], bounds[part + 1], direction == 1};
+    const Sequences all{starts.data(), int64_t(steps), 0, int64_t(texts), direction == 1};
+    return all.part(bounds[part], bounds[part + 1]);
   }
   // Index of a state [directions, texts, hidden] where a part begins.
   size_t state(size_t direction, size_t part) const {
@@ -61,7 +64,8 @@ template <class T>
 void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Maybe<Index> row,
                         Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch,
                         Maybe<Array<const T, 2>> bias_candidate, Array<T, 3> h, Array<T, 3> c,
-                        Maybe<Array<T, 2>> states, Maybe<Array<T, 3>> saved, bool brief, int threads) {
+                        Maybe<Array<T, 2>> states, Maybe<Array<T, 2>> largest, Maybe<Array<T, 2>> mean,
+                        Maybe<Array<T, 3>> saved, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
   Task t(shape_of(cell, k.cells), starts, h.shape(0), h.shape(1), h.shape(2));
   const size_t D = t.directions, H = t.hidden, width = size_t(t.shape.gates) * H, kept = t.saved(k.lanes);
@@ -74,9 +78,11 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
   require(!t.shape.late_candidate || shaped(bias_candidate, {D, H}), "bias_candidate must be [directions, hidden]");
   require(shaped(c, {D, t.texts, H}), "c must be [directions, texts, hidden]");
   require(!states || shaped(states, {t.tokens, D * H}), "states must be [tokens, directions * hidden]");
+  require((!largest || shaped(largest, {t.texts, D * H})) && (!mean || shaped(mean, {t.texts, D * H})),
+          "largest and mean must be [texts, directions * hidden]");
   require(!saved || shaped(saved, {D, t.tokens, kept}), "saved must be [directions, tokens, saved_width]");
 
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   const size_t shared = std::min(t.texts, size_t(std::max(1, threads)) / D);
   t.split(std::max(shared, (t.texts + size_t(ranks_together) - 1) / size_t(ranks_together)));
   t.run(threads, [&](size_t d, size_t part) {
@@ -92,6 +98,9 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
     a.h = h.data() + own;
     if (t.shape.carry) a.c = c.data() + own;
     if (states) a.states = states->data() + d * H;
+    const size_t pooled = size_t(t.bounds[part]) * D * H + d * H;
+    if (largest) a.largest = largest->data() + pooled;
+    if (mean) a.mean = mean->data() + pooled;
     a.stride = int64_t(D * H);
     if (saved) a.saved = saved->data() + d * t.tokens * kept;
     k.forward[cell](a);
@@ -148,7 +157,7 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
   require(!carry || shaped(d_weight_ch, {D, H, H}), "d_weight_ch must be [directions, hidden, hidden]");
   require(shaped(d_bias, {D, size_t(t.shape.gradients), H}), "d_bias must be [directions, gradients, hidden]");
 
-  nb::gil_scoped_release release;
+  const WithoutLock unlocked;
   t.split(backward_parts(D, t.texts));
   // Without an index every token has a row of its own, so parts do not meet there.
   Shares<T> by_projected(d_projected.data(), D * rows * width, row ? t.parts() : 1);
@@ -193,7 +202,7 @@ template <class T> void pack_products(int cell, Array<const T, 2> weight, Array<
 template <class T> void define_recurrence(nb::module_& m) {
   m.def("recurrence_forward", &recurrence_forward<T>, "cell"_a, own("starts"), own("projected"),
         none("row"), own("weight_hh"), none("weight_ch"), none("bias_candidate"), own("h"), own("c"),
-        none("states"), none("saved"), "brief"_a, "threads"_a);
+        none("states"), none("largest"), none("mean"), none("saved"), "brief"_a, "threads"_a);
   m.def("recurrence_backward", &recurrence_backward<T>, "cell"_a, own("starts"), none("d_states"),
         own("states"), own("saved"), own("h_first"), own("c_first"), own("weight_hh"), none("weight_ch"),
         none("row"), own("d_h"), own("d_c"), own("d_projected"), own("d_weight_hh"), none("d_weight_ch"),

@@ -27,6 +27,22 @@ struct Sequences {
     const int64_t all = starts[step + 1] - starts[step];
     return all <= begin ? 0 : (all < end ? all : end) - begin;
   }
+  // Tokens of a rank's text: the steps with more texts than the ranks before it, which are the first
+  // ones. Inlined, or a copy compiled for the widest vectors might stand for all.
+  __attribute__((always_inline)) int64_t length(int64_t rank) const {
+    int64_t low = 0, high = steps;
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (starts[middle + 1] - starts[middle] > rank) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+  // Some of the ranks, in no more steps than the longest of them has: a walk through all steps for
+  // every 252 of 300,000 texts of one token took 2.6 instead of 0.1 s beside a text as long.
+  __attribute__((always_inline)) Sequences part(int64_t first, int64_t last) const {
+    return {starts, length(first), first, last, reverse};
+  }
 };
 
 template <class T> struct ForwardArgs {
@@ -40,6 +56,8 @@ template <class T> struct ForwardArgs {
   T* h;                       // [ranks, hidden] the first state, on return the final one
   T* c;                       // the same of the carry; null for cells without
   T* states;                  // [tokens, stride] or null
+  T* largest;                 // [ranks, stride] of each text's states, 0 without any; or null
+  T* mean;                    // the same of their mean
   int64_t stride;
   T* saved;                   // [tokens][units / lanes][kept][lane] what backward needs, or null
 };

@@ -1,10 +1,50 @@
-// Largest and mean state of every text, walking the states once in time order; and back.
+// Largest and mean state of every text: step by step, as the time loop gives the states, so that
+// predicting writes none of them; or for training, of states that were written, and back.
 #pragma once
 
 #include "kernels.h"
-#include "vec.h"
+#include "memory.h"
+#include "tile.h"
 
 namespace carryline::CARRYLINE_ISA {
+
+// Of one direction's ranks. A sum is in the order of the steps as they are taken, from 0 on, so its
+// bits depend on the text alone; in reverse they are not those of `pool`, which begins with the first.
+template <class T> class Pooling {
+  const ForwardArgs<T>& args;
+  const int64_t stride;  // of a row: whole vectors, as those of `States`
+  const Buffer<T> largest, sum;
+
+ public:
+  explicit Pooling(const ForwardArgs<T>& a)
+      : args(a), stride(blocks_of<T>(a.hidden) * lanes<T>), largest(a.largest ? a.sequences.ranks() * stride : 0),
+        sum(a.mean ? a.sequences.ranks() * stride : 0) {
+    const Vec<T> least = broadcast(T(-__builtin_inf()));
+    for (int64_t i = 0; a.largest && i < a.sequences.ranks() * stride; i += lanes<T>) store(largest.at + i, least);
+  }
+
+  // The states [active, stride] of a step. A NaN wins and stays, so that it is seen in the result.
+  void add(const T* states, int64_t active) const {
+    for (int64_t i = 0; args.largest && i < active * stride; i += lanes<T>) {
+      const Vec<T> state = load(states + i), before = load(largest.at + i);
+      store(largest.at + i, (state > before) | (state != state) ? state : before);
+    }
+    for (int64_t i = 0; args.mean && i < active * stride; i += lanes<T>)
+      store(sum.at + i, load(sum.at + i) + load(states + i));
+  }
+
+  void give() const {
+    const auto& q = args.sequences;
+    for (int64_t rank = 0; (args.largest || args.mean) && rank < q.ranks(); ++rank) {
+      const int64_t length = q.length(q.begin + rank);
+      each_block<T>(args.hidden, [&](int64_t block, auto n) {
+        const int64_t from = rank * stride + block * lanes<T>, to = rank * args.stride + block * lanes<T>;
+        if (args.largest) store(args.largest + to, length ? load(largest.at + from) : Vec<T>{}, n);
+        if (args.mean) store(args.mean + to, length ? load(sum.at + from) / T(length) : Vec<T>{}, n);
+      });
+    }
+  }
+};
 
 template <class T> void pool(const PoolArgs<T>& a) {
   for (int64_t text = 0; text < a.texts; ++text)

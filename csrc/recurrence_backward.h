@@ -207,7 +207,7 @@ template <template <class> class Cell, class T, class O> void backward(const Bac
   for (int64_t begin = q.begin; begin < q.end; begin += ranks_together) {
     const int64_t end = begin + ranks_together < q.end ? begin + ranks_together : q.end;
     const int64_t before = (begin - q.begin) * all.hidden;
-    s.args.sequences.begin = begin, s.args.sequences.end = end;
+    s.args.sequences = q.part(begin, end);
     s.args.h_first = all.h_first + before, s.args.c_first = all.c_first + before;
     s.args.d_h = all.d_h + before, s.args.d_c = all.d_c + before;
     walk_back(s);

@@ -4,6 +4,7 @@
 #include "cells.h"
 #include "kernels.h"
 #include "memory.h"
+#include "pooling.h"
 #include "tile.h"
 
 namespace carryline::CARRYLINE_ISA {
@@ -226,6 +227,7 @@ template <template <class> class Cell, class T, class O> void forward(const Forw
   const States<T, O> h(a.h, q.ranks(), a.hidden), c(a.c, q.ranks(), a.hidden);
   const int64_t carried_width = (a.hidden / (panel_vectors * lanes<T>) + 1) * panel_vectors * lanes<T>;
   const Buffer<T> carried(Cell<T>::carry_in_output * rows_of_tile(Cell<T>::products) * carried_width);
+  const Pooling<T> pooling(a);
   const bool far = states_far(a);
   bool back = false;
   for (int64_t taken = 0; taken < q.steps; ++taken) {
@@ -235,9 +237,11 @@ template <template <class> class Cell, class T, class O> void forward(const Forw
     forward_step<Cell, T, O>({a, h, c, taken % 2, 1 - taken % 2, carried.at, carried_width, q.position(step),
                               ahead ? q.position(after) : 0, ahead, far},
                              ranks, back);
+    pooling.add(h.at(1 - taken % 2, 0), ranks);
   }
   give(a, h, a.h);
   give(a, c, a.c);
+  pooling.give();
   fence();
 }
 

@@ -6,8 +6,11 @@ passed at most 12 steps of 2 layers; 2e-5 is 300 such roundings, far below any m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise, product
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import pytest
 import torch
 
 from carryline import Ragged
-from carryline.errors import ConfigError
+from carryline.errors import ConfigError, DataError
 from carryline.model import network
 from carryline.model.config import CELLS, POOLINGS, Config, preset
 from carryline.model.network import PAD, Network
@@ -194,6 +197,188 @@ def test_chunks_hold_few_tokens_and_every_text_once(monkeypatch: pytest.MonkeyPa
     assert sum(sizes) == len(ragged.values)
 
 
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Texts and tokens of every chunk that is predicted."""
+    seen, batch_logits = list[tuple[int, int]](), Network._batch_logits
+
+    def noting(self: Network, batch: Ragged, threads: int) -> Any:
+        seen.append((len(batch), len(batch.values)))
+        return batch_logits(self, batch, threads)
+
+    monkeypatch.setattr(Network, "_batch_logits", noting)
+    return seen
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_chunks_hold_few_texts(mask: bool, sizes: list[tuple[int, int]]) -> None:
+    """However few tokens they have: their states take memory, too."""
+    config = config_of(mask=mask, batch_size=10**6)
+    weights, count = weights_of(config), 5 * network.TEXTS_AT_ONCE
+    logits = Network(config, weights).logits(texts_of([0] * count))
+    assert logits.shape == (count, 1)
+    assert (logits == logits[0]).all()
+    assert max(texts for texts, _ in sizes) <= network.TEXTS_AT_ONCE
+    assert 5 <= len(sizes) <= 6
+
+
+def test_chunks_of_wide_networks_hold_fewer(
+    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States of 2 x 20 units for the layer above: 160 bytes a token, 640 of its projection."""
+    config, ragged = config_of(hidden=[20, 20]), texts_of([3] * 60)
+    net = Network(config, weights_of(config))
+    whole = net.logits(ragged)
+    monkeypatch.setattr(network, "BYTES_AT_ONCE", 16_000)
+    assert (net.logits(ragged) == whole).all()
+    assert all(800 * tokens <= 16_000 for _, tokens in sizes[1:])
+    monkeypatch.setattr(network, "BYTES_AT_ONCE", 1)
+    assert (net.logits(ragged) == whole).all()
+
+
+def test_a_padded_batch_is_cut_as_well(
+    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(mask=False, batch_size=7)
+    net, ragged = Network(config, weights_of(config)), texts_of(LENGTHS * 3)
+    whole = net.logits(ragged, pad_to=9)
+    assert sizes == [(7, 7 * 12)] * 3
+    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 40)
+    assert (net.logits(ragged, pad_to=9) == whole).all()
+    assert sizes[3:] == [(3, 36), (3, 36), (1, 12)] * 3
+
+
+PEAK = """
+from pathlib import Path
+
+def peak():  # bytes; ru_maxrss would begin with those of the process that this one came from
+    (line,) = [s for s in Path("/proc/self/status").read_text().split("\\n") if "VmHWM" in s]
+    return int(line.split()[1]) << 10
+"""
+needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+
+ONE_TEXT = """
+import sys
+import numpy as np
+from carryline import Ragged
+from carryline.model import network
+from carryline.model.config import Config
+
+config = Config().replace(pooling="concat", cell=sys.argv[1])
+rng, shapes = np.random.default_rng(0), network.parameter_shapes(config, 300, 1)
+net = network.Network(config, {n: rng.random(s, np.float32) for n, s in shapes.items()})
+net.logits(Ragged.from_lists([[1] * 100]))
+tokens = 400_000
+text = Ragged(rng.integers(1, 300, tokens, np.int32), np.array([0, tokens]))
+before = peak()
+net.logits(text)
+print((peak() - before) / tokens)
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_one_text_needs_no_memory_for_its_states(
+    cell: str, python: Callable[..., CompletedProcess[str]]
+) -> None:
+    """In bytes a token: a step's place 8, an id 4. States of 2 x 64 units would be 512."""
+    done = python(PEAK + ONE_TEXT, cell)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 60
+
+
+def test_a_text_that_needs_too_much_is_refused_before_it_takes_it(
+    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the last layer all states are needed: 2 x (20 + 4 x 9) numbers a token."""
+    config = config_of(hidden=[20, 9])
+    net = Network(config, weights_of(config))
+    expected = net.logits(texts_of())
+    monkeypatch.setattr(network, "MOST_BYTES", 12 * 448)
+    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 5)
+    assert (net.logits(texts_of()) == expected).all()
+    sizes.clear()
+    with pytest.raises(DataError, match=r"at most 5,376 bytes .* of 13 tokens needs 5,824 .* cut"):
+        net.logits(texts_of([1, 13]))
+    assert not sizes
+    padded = config_of(hidden=[20, 9], mask=False)
+    with pytest.raises(DataError, match="one of 14 tokens needs"):
+        Network(padded, weights_of(padded)).logits(texts_of([1, 2]), pad_to=14)
+    one = config_of(hidden=[20], pooling="concat")
+    Network(one, weights_of(one)).logits(texts_of([1000]))  # states that nobody keeps
+
+
+@pytest.mark.parametrize(("cell", "pooling"), VARIANTS)
+def test_rows_projected_as_they_come_have_the_bits_of_the_table(
+    instruction_set: str, cell: str, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(cell=cell, pooling=pooling, hidden=[20, 9])
+    weights, ragged = weights_of(config, 3), texts_of(LENGTHS * 5)
+    expected = Network(config, weights).logits(ragged)
+    monkeypatch.setattr(network, "BYTES_AT_ONCE", 6_000)
+    net = Network(config, weights)
+    assert net._table is None
+    assert (net.logits(ragged) == expected).all()
+    for text in range(3):
+        assert (net.logits(ragged.take([text])) == expected[text]).all()
+
+
+LARGE_TABLE = """
+import numpy as np
+from carryline import Ragged
+from carryline.model import network
+from carryline.model.config import Config
+
+config = Config().replace(vocabulary=1 << 18, embedding=8)
+rng, shapes = np.random.default_rng(0), network.parameter_shapes(config, 1 << 18, 1)
+weights = {n: rng.random(s, np.float32) for n, s in shapes.items()}
+before = peak()
+net = network.Network(config, weights)
+print(peak() - before >> 20)
+net.logits(Ragged.from_lists([rng.integers(1, 1 << 18, 500).tolist() for _ in range(400)]))
+print(peak() - before >> 20)
+"""
+
+
+@needs_proc
+def test_a_table_is_made_up_to_a_size(python: Callable[..., CompletedProcess[str]]) -> None:
+    """Of 8 MB of embeddings it would be one of 512 MB; 65,536 tokens at once need 128."""
+    done = python(PEAK + LARGE_TABLE)
+    assert done.returncode == 0, done.stderr
+    made, predicted = map(int, done.stdout.split())
+    assert made < 50
+    assert predicted < 350
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (np.array([1, 2**32 + 1, 2]), "text 1 (from 0) has 4294967297"),
+        (np.array([1, 2, 2**40 - 1], np.uint64), "text 1 (from 0) has 1099511627775"),
+        (np.array([1.7, 2.0, 3.0]), "text 0 (from 0) has 1.7"),
+        (np.array([1.0, 2.0, np.nan], np.float32), "text 1 (from 0) has nan"),
+        (np.array([1.0, 2.0, np.inf]), "text 1 (from 0) has inf"),
+        (np.array([1, 2, -1], np.int8), "text 1 (from 0) has -1"),
+        (np.array([VOCABULARY, 2, 3], np.int32), f"text 0 (from 0) has {VOCABULARY}"),
+        (np.zeros((3, 1), np.int32), "not of 2 dimensions and type int32"),
+        (np.array(["1", "2", "3"]), "not of 1 dimensions and type <U1"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mask", [True, False])
+def test_what_is_no_token_id_is_refused(values: Any, wrong: str, mask: bool) -> None:
+    net = Network(config_of(mask=mask), weights_of(config_of()))
+    rule = f"a token id is a whole number from 0 to {VOCABULARY - 1}"
+    with pytest.raises(DataError, match=re.escape(rule) + ".*" + re.escape(wrong)):
+        net.logits(Ragged(values, np.array([0, 1, 3])))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint64, np.float32, np.float64])
+def test_whole_numbers_of_any_type_are_ids(dtype: Any) -> None:
+    net, ragged = Network(config_of(), weights_of(config_of())), texts_of()
+    assert (net.logits(ragged.like(ragged.values.astype(dtype))) == net.logits(ragged)).all()
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_pads_are_read_past_with_a_mask_and_as_words_without(pooling: str) -> None:
     ragged = texts_of()
@@ -242,7 +427,7 @@ def test_distinct_is_unique() -> None:
 
 @pytest.mark.parametrize("ids", [[0, VOCABULARY], [-1, 0], [0]], ids=str)
 def test_distinct_refuses_what_is_out_of_range(ids: list[int]) -> None:
-    with pytest.raises(ValueError, match="out of range|below the number of entries"):
+    with pytest.raises(ValueError, match="for every token|below the number of entries"):
         kernels.distinct(np.array(ids, np.int32), Plan(np.array([0, 2])), VOCABULARY)
 
 

@@ -60,6 +60,13 @@ def test_take(rows: Rows, data: st.DataObject) -> None:
     assert lists(Ragged.from_lists(rows).take(chosen)) == [rows[i] for i in chosen]
 
 
+def test_one_text_is_taken_without_a_copy() -> None:
+    ragged = Ragged.from_lists([[1], [2, 3], [4, 5, 6]])
+    taken = ragged.take([-2])
+    assert lists(taken) == [[2, 3]]
+    assert np.shares_memory(taken.values, ragged.values)
+
+
 def test_take_counts_negative_numbers_from_the_end_or_refuses_them() -> None:
     ragged = Ragged.from_lists([[1], [2, 3], [4, 5, 6], [7, 8, 9]])
     for text in (-1, -2, -3, -4):
@@ -130,6 +137,11 @@ def test_plan(lengths: list[int]) -> None:
     assert plan.order[plan.rank].tolist() == [text for text, _ in expected]
     assert plan.order[plan.inverse_order].tolist() == list(range(plan.texts))
     assert plan.positions[plan.inverse_positions].tolist() == list(range(plan.tokens))
+    ids = np.arange(plan.tokens)[::-1]
+    assert plan.time_major(ids).tolist() == ids[plan.positions].tolist()
+    assert plan.time_major(ids).dtype == np.int32
+    with pytest.raises(ValueError, match="a value for every token"):
+        Plan(np.array([0, 2])).time_major(ids[:1])
 
 
 def test_a_plan_is_made_once() -> None:
@@ -141,3 +153,14 @@ def test_a_plan_is_made_once() -> None:
     assert plan_of(ragged.offsets) is not ragged.plan  # no more than four are kept
     ragged.offsets[1] = 1
     assert plan_of(ragged.offsets).lengths.tolist() == [2, 1]  # by content: never a wrong one
+
+
+def test_a_plan_of_very_many_tokens_or_texts_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carryline.recurrence.ragged.MOST_KEPT", 6)
+    kept, long, many = np.array([0, 4]), np.array([0, 5]), np.array([0, 0, 0, 0, 0, 0, 0])
+    assert plan_of(kept) is plan_of(kept)
+    for offsets in (long, many):
+        plan = plan_of(offsets)
+        assert plan is not plan_of(offsets)
+        offsets[-1] = 9
+        assert plan.offsets[-1] < 9  # one of its own, as those that are kept

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.errors import ConfigError
+from carryline.errors import ConfigError, DataError
 from carryline.model.config import Config
 from carryline.recurrence import cells, kernels, machine
 from carryline.recurrence.ragged import Plan, Ragged
@@ -20,7 +21,15 @@ from carryline.recurrence.ragged import Plan, Ragged
 Array = NDArray[Any]
 PAD = 0  # the id of <pad>
 MOST_PADS = 100_000
-TOKENS_AT_ONCE = 1 << 16  # tokens a chunk when predicting: some 100 MB of states at 2 x 128 units
+TOKENS_AT_ONCE, TEXTS_AT_ONCE = 1 << 16, 1 << 14  # a chunk when predicting, at most
+# Bytes of the table (17 MB for 8,185 entries and 2 x 64 units), and of all that a chunk needs:
+# little beside what training takes. Hostile settings would make a table of a terabyte.
+BYTES_AT_ONCE = 1 << 28
+# Bytes that the states below the last of several layers may need for one text, which is not cut:
+# 1.4 million tokens of `lecture-stacked`, some 6 MB of text.
+MOST_BYTES = 1 << 31
+# What the last layer makes of its states, while it makes them.
+POOLED = {"last": (), "max": ("max",), "mean": ("mean",), "concat": ("max", "mean")}
 
 
 def outputs(classes: int) -> int:
@@ -78,7 +87,11 @@ def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> 
 
 
 class Network:
-    """A trained network. weights: float32 arrays named and shaped as in `parameter_shapes`."""
+    """A trained network. weights: float32 arrays named and shaped as in `parameter_shapes`.
+
+    Predicting needs memory for its texts, not for their tokens (beside some 10 bytes each), except
+    that the layers of a stack below the last one must keep their states.
+    """
 
     def __init__(self, config: Config, weights: Mapping[str, Array]) -> None:
         self.config = config
@@ -88,9 +101,11 @@ class Network:
             kernels.Layer(cell, [self._directed(layer, suffix) for suffix in self._suffixes])
             for layer in range(len(config.hidden))
         ]
-        # The first layer's W x + b depends on the token alone: done once, for every token.
-        embedding = self.weights["embedding.weight"]
-        self._table = self._layers[0].project(embedding, machine.default_threads())
+        # The first layer's W x + b depends on the token alone: done once, for every token, unless
+        # that takes too much; then for the different ones of each batch.
+        embedding, self._table = self.weights["embedding.weight"], None
+        if 4 * len(embedding) * self._projected(0) <= BYTES_AT_ONCE:
+            self._table = self._layers[0].project(embedding, machine.default_threads())
         self._dense = self._linear("dense") if config.dense else None
         self._head = self._linear("head")
 
@@ -111,72 +126,137 @@ class Network:
         pad_to: fill shorter texts with <pad> first, as a padded batch would. A masked network
         reads past the pads; with `mask=False` they are read as words, and every batch of
         `batch_size` texts is filled up to its longest.
+        Raises `DataError` for what is no token id, and when a text needs more than `MOST_BYTES`.
         """
         threads = machine.checked_threads(threads)
         if not 0 <= pad_to <= MOST_PADS:
             raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
+        _check_ids(ragged, len(self.weights["embedding.weight"]))
+        tokens, texts = self._at_once()
         if self.config.mask:
             # Pads are read past: none need be filled in, and those in the text are taken out.
-            ragged = ragged.without(PAD)
-            if len(ragged.values) <= TOKENS_AT_ONCE:
+            ragged, pad_to = ragged.without(PAD), 0
+            if len(ragged.values) <= tokens and len(ragged) <= texts:
                 return self._batch_logits(ragged, threads)
+        self._check_length(max(int(ragged.lengths.max(initial=0)), pad_to))
         width = self.weights["head.bias"].shape[0]
         out = np.empty((len(ragged), width), np.float32)
-        for texts, batch in self._batches(ragged, pad_to):
-            out[texts] = self._batch_logits(batch, threads)
+        for chosen, batch in self._batches(ragged, pad_to):
+            out[chosen] = self._batch_logits(batch, threads)
         return out
 
     def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
+        tokens, texts = self._at_once()
+        lengths = ragged.lengths
         if self.config.mask:
-            for texts in _chunks(ragged.lengths):
-                yield texts, ragged.take(texts)
+            for chosen in _chunks(lengths, tokens, texts):
+                yield chosen, ragged.take(chosen)
             return
         for begin in range(0, len(ragged), self.config.batch_size):
-            texts = np.arange(begin, min(begin + self.config.batch_size, len(ragged)))
-            batch = ragged.take(texts)
-            longest = int(batch.lengths.max(initial=0))
-            yield texts, batch.filled(max(longest, pad_to), PAD)
+            end = min(begin + self.config.batch_size, len(ragged))
+            longest = max(int(lengths[begin:end].max(initial=0)), pad_to)
+            step = min(texts, max(1, tokens // max(1, longest)))
+            for first in range(begin, end, step):
+                chosen = np.arange(first, min(first + step, end))
+                yield chosen, ragged.take(chosen).filled(longest, PAD)
 
     def _batch_logits(self, ragged: Ragged, threads: int) -> Array:
         plan = ragged.plan
-        row: kernels.Rows | None = np.ascontiguousarray(
-            ragged.values[plan.positions], dtype=np.int32
-        )
-        projected, need_states = self._table, self.config.pooling != "last"
-        for index, layer in enumerate(self._layers):
-            last = index + 1 == len(self._layers)
-            zeros = np.zeros((len(self._suffixes), plan.texts, layer.hidden), np.float32)
-            trace = layer.forward(
-                plan, projected, row, zeros, zeros,
-                states=need_states or not last, save=False, threads=threads,
-            )  # fmt: skip
-            if not last and trace.states is not None:
-                projected, row = self._layers[index + 1].project(trace.states, threads), None
-        x = self._pool(plan, trace, threads)
+        projected, row = self._project(plan, ragged.values, threads)
+        for below, layer in pairwise(self._layers):
+            states = _walk(below, plan, projected, row, None, threads).states
+            assert states is not None
+            del projected  # before the next one is made
+            projected, row = layer.project(states, threads), None
+            del states
+        pool = POOLED[self.config.pooling]
+        x = self._pooled(_walk(self._layers[-1], plan, projected, row, pool, threads))
         if self._dense is not None:
             x = np.maximum(self._dense(x, threads), 0)
         logits: Array = self._head(x, threads)[plan.inverse_order]
         return logits
 
-    def _pool(self, plan: Plan, trace: kernels.Trace, threads: int) -> Array:
+    def _project(self, plan: Plan, ids: Array, threads: int) -> tuple[Array, kernels.Rows | None]:
+        """The first layer's W x + b, and the row of it that each token reads."""
+        if self._table is not None:
+            return self._table, plan.time_major(ids)
+        embedding = self.weights["embedding.weight"]
+        different, row = kernels.distinct(ids, plan, len(embedding))
+        return self._layers[0].project(embedding[different], threads), row
+
+    def _pooled(self, trace: kernels.Trace) -> Array:
         directions, texts, hidden = trace.h.shape
-        last: Array = trace.h.swapaxes(0, 1).reshape(texts, directions * hidden)
-        if trace.states is None or self.config.pooling == "last":
-            return last
-        largest, _, mean = kernels.pool(plan, trace.states, where=False, threads=threads)
-        last[plan.lengths == 0] = 0
-        choices = {"max": largest, "mean": mean}
-        if self.config.pooling in choices:
-            return choices[self.config.pooling]
-        return np.concatenate([last, largest, mean], axis=1)
+        last = trace.h.swapaxes(0, 1).reshape(texts, directions * hidden)
+        if self.config.pooling == "concat":
+            return np.concatenate([last, trace.largest, trace.mean], axis=1)
+        choices = {"last": last, "max": trace.largest, "mean": trace.mean}
+        pooled: Array = choices[self.config.pooling]
+        return pooled
+
+    def _projected(self, layer: int) -> int:
+        """Values of a layer's W x + b for a token."""
+        gates = self._layers[layer].cell.gates
+        return len(self._suffixes) * gates * self.config.hidden[layer]
+
+    def _bytes(self, tokens: int) -> int:
+        """What a text of so many tokens, all different, needs at once: projections and states."""
+        vocabulary, inputs = self.weights["embedding.weight"].shape
+        rows = 0 if self._table is not None else min(tokens, vocabulary)
+        below, most = rows * inputs, 0
+        for number, layer in enumerate(self._layers):
+            last = number + 1 == len(self._layers)
+            states = 0 if last else tokens * len(self._suffixes) * layer.hidden
+            most = max(most, rows * self._projected(number) + max(below, states))
+            rows, below = tokens, states
+        return 4 * most
+
+    def _at_once(self) -> tuple[int, int]:
+        """Tokens and texts of a chunk: that it needs no more than `BYTES_AT_ONCE`, for either."""
+        text = 32 * len(self._suffixes) * max(self.config.hidden)  # first, final, pooled states
+        tokens = min(TOKENS_AT_ONCE, BYTES_AT_ONCE // max(1, self._bytes(1)))
+        return max(1, tokens), max(1, min(TEXTS_AT_ONCE, BYTES_AT_ONCE // text))
+
+    def _check_length(self, tokens: int) -> None:
+        needed = self._bytes(tokens)
+        if needed > MOST_BYTES:
+            raise DataError(
+                f"a text needs at most {MOST_BYTES:,} bytes in a network, one of {tokens:,} tokens "
+                f"needs {needed:,} in this one: cut it into parts"
+            )
 
 
-def _chunks(lengths: Array) -> Iterator[Array]:
-    """Texts of similar length, so many at once that they hold about `TOKENS_AT_ONCE` tokens."""
+def _walk(
+    layer: kernels.Layer, plan: Plan, projected: Array, row: kernels.Rows | None,
+    pool: tuple[str, ...] | None, threads: int,
+) -> kernels.Trace:  # fmt: skip
+    """One layer from states of zero: all states of the last one are pooled, of others kept."""
+    zeros = np.zeros((len(layer.directions), plan.texts, layer.hidden), np.float32)
+    return layer.forward(
+        plan, projected, row, zeros, zeros,
+        states=pool is None, save=False, threads=threads, pool=pool or (),
+    )  # fmt: skip
+
+
+def _check_ids(ragged: Ragged, vocabulary: int) -> None:
+    """Raises `DataError` unless all values are whole numbers from 0 to `vocabulary` - 1."""
+    ids = np.asarray(ragged.values)
+    rule = f"a token id is a whole number from 0 to {vocabulary - 1}"
+    if ids.ndim != 1 or ids.dtype.kind not in "iuf":
+        raise DataError(f"{rule}, not of {ids.ndim} dimensions and type {ids.dtype}")
+    fits = ids.max(initial=0) < vocabulary and ids.min(initial=0) >= 0  # of a NaN, neither
+    if not fits or (ids.dtype.kind == "f" and (np.floor(ids) != ids).any()):
+        wrong = ~((ids >= 0) & (ids < vocabulary) & (np.floor(ids) == ids))
+        at = int(np.flatnonzero(wrong)[0])
+        text = int(np.searchsorted(ragged.offsets, at, side="right")) - 1
+        raise DataError(f"{rule}; text {text} (from 0) has {ids[at]}")
+
+
+def _chunks(lengths: Array, tokens: int, texts: int) -> Iterator[Array]:
+    """Texts of similar length, so many at once that they hold about `tokens`, of `texts` texts."""
     order = np.argsort(lengths, kind="stable")
-    before = np.cumsum(lengths[order]) // TOKENS_AT_ONCE
+    before = np.floor(np.cumsum(lengths[order] / tokens + 1 / texts))
     yield from (
-        texts for texts in np.split(order, np.flatnonzero(np.diff(before)) + 1) if len(texts)
+        chosen for chosen in np.split(order, np.flatnonzero(np.diff(before)) + 1) if len(chosen)
     )
 
 

@@ -17,9 +17,18 @@ def use_instruction_set(name: str) -> None: ...
 def peak(count: int, brief: bool, threads: int) -> int: ...
 def plan(
     offsets: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
+def positions(
+    offsets: NDArray[np.int64], order: NDArray[np.int64], starts: NDArray[np.int64]
+) -> NDArray[np.int64]: ...
+def time_major(
+    values: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    order: NDArray[np.int64],
+    starts: NDArray[np.int64],
+) -> NDArray[np.int32]: ...
 def distinct(
-    ids: NDArray[np.int32], positions: NDArray[np.int64], vocabulary: int
+    ids: NDArray[np.int32], vocabulary: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]: ...
 def gates_size(gates: int, inner: int, hidden: int, twofold: bool, brief: bool) -> int: ...
 def panels_size(inner: int, columns: int, twofold: bool, brief: bool) -> int: ...
@@ -67,6 +76,8 @@ def recurrence_forward(
     h: _Array,
     c: _Array,
     states: _Array | None,
+    largest: _Array | None,
+    mean: _Array | None,
     saved: _Array | None,
     brief: bool,
     threads: int,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from carryline.recurrence import _kernels
 
 IntArray = NDArray[np.int64]
+MOST_KEPT = 1 << 19  # tokens and texts of a plan that is kept: four of them take some 50 MB at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +76,13 @@ class Ragged:
         return other
 
     def take(self, texts: Sequence[int] | IntArray) -> Ragged:
-        """The chosen texts, in that order."""
+        """The chosen texts, in that order; of one alone the values are not copied."""
         texts = np.asarray(texts, dtype=np.int64)
-        offsets, places = _places(self.offsets[:-1][texts], self.lengths[texts])
+        if len(texts) == 1:
+            alone = self[int(texts[0])]
+            return Ragged(alone, offsets_of([len(alone)]))
+        first = self.offsets[:-1][texts]
+        offsets, places = _places(first, self.offsets[1:][texts] - first)
         return Ragged(self.values[places], offsets)
 
     def without(self, value: int) -> Ragged:
@@ -85,8 +90,8 @@ class Ragged:
         keep = self.values != value
         if keep.all():
             return self
-        kept_before = np.concatenate([[0], np.cumsum(keep)])
-        return Ragged(self.values[keep], kept_before[self.offsets])
+        dropped = np.flatnonzero(~keep)
+        return Ragged(self.values[keep], self.offsets - np.searchsorted(dropped, self.offsets))
 
     def filled(self, length: int, value: int) -> Ragged:
         """Every text shorter than `length` filled up to it with `value`, at its end."""
@@ -126,13 +131,12 @@ class Plan:
     order: [texts] the text at each rank (equal lengths keep their order).
     lengths: [texts] by rank.
     starts: [steps + 1] int64, position of each step's first token.
-    positions: [tokens] int64, the text-major token at each time-major position.
     """
 
     def __init__(self, offsets: IntArray) -> None:
         self.offsets = offsets
         self.order: IntArray
-        self.order, self.lengths, self.starts, self.positions = _kernels.plan(offsets)
+        self.order, self.lengths, self.starts = _kernels.plan(offsets)
 
     @property
     def texts(self) -> int:
@@ -145,6 +149,21 @@ class Plan:
     @property
     def tokens(self) -> int:
         return int(self.starts[-1])
+
+    @cached_property
+    def positions(self) -> IntArray:
+        """[tokens] the text-major token at each time-major position."""
+        return _kernels.positions(self.offsets, self.order, self.starts)
+
+    def time_major(self, values: Any) -> NDArray[np.int32]:
+        """[tokens] whole numbers, given text-major, at their positions, which need not be made.
+
+        Of one text alone both are the same, and so may be the array.
+        """
+        narrow = np.ascontiguousarray(values, dtype=np.int32)
+        if self.texts == 1 and len(narrow) == self.tokens:
+            return narrow
+        return _kernels.time_major(narrow, self.offsets, self.order, self.starts)
 
     @cached_property
     def rank(self) -> IntArray:
@@ -180,8 +199,10 @@ def plan_of(offsets: IntArray) -> Plan:
     """The plan of these offsets; the last four are kept: making one takes 0.4 ms for 21,000 tokens.
 
     So all layers of a step share theirs, and its backward pass, though torch hands each of them no
-    more than a tensor of offsets.
+    more than a tensor of offsets. Those of very many tokens or texts are not kept.
     """
+    if offsets.size and offsets.size + offsets[-1] > MOST_KEPT:
+        return Plan(offsets.copy())
     return _kept_plan(offsets.tobytes())
 
 
