@@ -117,6 +117,7 @@ def test_long_lists_of_columns_are_cut(files: Files) -> None:
     header = ",".join(f"c{number}" for number in range(500))
     message = files.fails("a.csv", f"{header}\n{',' * 499}\n")
     assert "c18, c19 and 480 more" in message
+    assert "columns are (no name), a, b. Name" in files.fails("a.csv", ",a,b\n0,x,y\n")
 
 
 # Standard input whose first line is a header.

@@ -34,7 +34,8 @@ class Table:
     def listed(self) -> str:
         """The columns' names for a message."""
         more = len(self.names) - _SHOWN
-        return ", ".join(self.names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        shown = ", ".join(name or "(no name)" for name in self.names[:_SHOWN])
+        return shown + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
