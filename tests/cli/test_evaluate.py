@@ -3,11 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from commands import RESULT, as_json, done, fails, sentences, write
 
 import carryline
-from carryline.cli import chunks
 from carryline.text.data import read
 
 
@@ -32,10 +30,7 @@ def test_evaluate_refuses_a_class_it_has_never_seen(model: Path, tmp_path: Path)
     assert "neg, pos" in error
 
 
-def test_the_figures_are_those_of_the_classifier(
-    model: Path, test_csv: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chunks, "TEXTS", 16)
+def test_the_figures_are_those_of_the_classifier(model: Path, test_csv: Path) -> None:
     data = read(test_csv)
     expected = carryline.load(model).evaluate(data.texts, data.labels or [])
     found = as_json("evaluate", model, test_csv)

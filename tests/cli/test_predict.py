@@ -13,7 +13,9 @@ import pytest
 from commands import TINY, as_json, done, fails, no_room
 
 import carryline
-from carryline.cli import chunks, main
+from carryline.cli import main
+from carryline.cli import output as cli_output
+from carryline.tasks import classifier
 from carryline.text.data import read
 
 
@@ -184,27 +186,12 @@ def test_options_of_reading_are_not_for_texts(model: Path, option: list[str]) ->
 # Many texts.
 
 
-@pytest.mark.parametrize("mask", [True, False])
-def test_chunks_give_the_same_bits(
-    train_csv: Path, tmp_path: Path, mask: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = ["--preset", "lecture", "--set", f"mask={str(mask).lower()}", "--epochs", 1]
-    done("train", train_csv, *TINY, *settings, "--out", tmp_path / "m")
-    classifier = carryline.load(tmp_path / "m")
-    texts = [" ".join(["film"] * (number % 29)) for number in range(300)]
-    expected = classifier.predict_proba(texts, pad_to=9)
-    for size in (1, 30, 64, 2048):  # batches of 16: without a mask their texts belong together
-        monkeypatch.setattr(chunks, "TEXTS", size)
-        found, tokens = chunks.probabilities(classifier, texts, "", pad_to=9)
-        assert found.tobytes() == expected.tobytes()
-        assert tokens == len(classifier.tokenizer.encode_batch(texts).values)
-
-
 def on_a_terminal(*arguments: object) -> str:
     """Standard error of a command for which it is a terminal."""
     ours, theirs = pty.openpty()
     program = (
-        f"from carryline.cli import chunks, main; chunks.TEXTS = 16; main({[*map(str, arguments)]})"
+        "from carryline.cli import main, output; from carryline.tasks import classifier; "
+        f"classifier.TEXTS_AT_ONCE = output.FEW = 16; main({[*map(str, arguments)]})"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=theirs,
@@ -237,5 +224,6 @@ def test_progress_on_a_terminal_alone(
     assert "16/40" in said
     assert "40/40" in said
     assert said.endswith(("\x1b[2K", "\x1b[?25h"))  # the bar is gone
-    monkeypatch.setattr(chunks, "TEXTS", 16)
+    for module, name in ((classifier, "TEXTS_AT_ONCE"), (cli_output, "FEW")):
+        monkeypatch.setattr(module, name, 16)
     assert done(*arguments).stderr == ""

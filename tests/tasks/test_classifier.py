@@ -17,6 +17,7 @@ from carryline import TextClassifier, load
 from carryline.errors import CarrylineError, ConfigError, DataError
 from carryline.model import config
 from carryline.model.history import KEYS
+from carryline.tasks import classifier
 from carryline.training.progress import Quiet
 
 Tiny = dict[str, Any]
@@ -55,6 +56,25 @@ def test_probabilities_and_predictions_agree(trained: TextClassifier, corpus: An
     array: Any = np.array(["a film"])
     assert trained.predict(("a film",)) == trained.predict(array)
     assert trained.predict(text for text in ["a film"]) == trained.predict(array)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_some_texts_after_the_others_give_the_same_bits(
+    mask: bool, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(mask=mask, batch_size=16)
+    texts, labels = ["film " * (i % 29) for i in range(300)], ["class 0", "class 1"] * 150
+    expected, figures = model.predict_proba(texts, pad_to=9), model.evaluate(texts, labels)
+    done: list[int] = []
+    for size in (1, 30, 64, 2048):  # batches of 16: without a mask their texts belong together
+        monkeypatch.setattr(classifier, "TEXTS_AT_ONCE", size)
+        done.clear()
+        found = model.predict_proba(texts, pad_to=9, advance=done.append)
+        assert found.tobytes() == expected.tobytes()
+        assert sum(done) == 300
+        assert len(done) == -(-300 // max(size // 16 * 16, 16))
+        again = model.evaluate(texts, labels)
+        assert (again["tokens"], again["loss"]) == (figures["tokens"], figures["loss"])
 
 
 def test_evaluate_and_score(trained: TextClassifier, corpus: Any) -> None:

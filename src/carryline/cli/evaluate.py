@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
 from carryline.cli import options
-from carryline.cli.chunks import probabilities
-from carryline.cli.output import echo_json
+from carryline.cli.output import bar, echo_json
 
 
 @click.command("evaluate", short_help="Measure a model on labelled texts.")
@@ -32,19 +30,16 @@ def command(
     """
     from carryline.evaluation import metrics
     from carryline.tasks.classifier import load
-    from carryline.text.examples import targets_of
 
     classifier = load(model)
     dataset = options.read(data, **reading)
-    targets = targets_of(dataset.labels or [], classifier.classes)
-    began = time.perf_counter()
-    chances, tokens = probabilities(classifier, dataset.texts, "evaluating", threads=threads)
-    seconds = time.perf_counter() - began
-    speed = {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
-    found = {**metrics.evaluate(chances, targets, classifier.classes), **speed}
+    with bar(len(dataset.texts), "evaluating") as advance:
+        found = classifier.evaluate(
+            dataset.texts, dataset.labels or [], threads=threads, advance=advance
+        )
     if as_json:
         echo_json({**found, "parameters": classifier.parameters})
     else:
         click.echo(metrics.table(found))
-        texts = len(targets) / seconds
-        click.echo(f"\n{texts:,.0f} texts/s, {found['tokens_per_second']:,.0f} tokens/s")
+        texts, tokens = found["texts"] / found["seconds"], found["tokens_per_second"]
+        click.echo(f"\n{texts:,.0f} texts/s, {tokens:,.0f} tokens/s")

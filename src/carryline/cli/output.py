@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import rich.progress
 
 
+FEW = 2048  # that are done before a bar could be read
+
+
 def echo_json(value: Any) -> None:
     """One JSON object on one line, in ASCII, so that every string survives every terminal."""
     click.echo(json.dumps(value))
@@ -25,12 +28,12 @@ def key(label: Any) -> str:
 
 
 @contextmanager
-def bar(total: int, what: str, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while the block lasts; it gives what moves the bar on by a count.
 
-    Nothing is drawn unless it is `shown`, on a terminal, and rich is installed.
+    Nothing is drawn for few things, elsewhere than on a terminal, and without rich.
     """
-    drawn = _bar() if shown and sys.stderr.isatty() else None
+    drawn = _bar() if total > FEW and sys.stderr.isatty() else None
     if drawn is None:
         yield lambda count: None
         return

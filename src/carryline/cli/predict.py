@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from carryline.cli import options
-from carryline.cli.chunks import probabilities
-from carryline.cli.output import echo_json, key
+from carryline.cli.output import bar, echo_json, key
 from carryline.errors import OutputError
 
 if TYPE_CHECKING:
@@ -130,7 +129,8 @@ class Answer:
 def _answers(
     classifier: TextClassifier, texts: Sequence[str], pad_to: int, threads: int | None
 ) -> list[Answer]:
-    chances, _ = probabilities(classifier, texts, "classifying", pad_to=pad_to, threads=threads)
+    with bar(len(texts), "classifying") as advance:
+        chances = classifier.predict_proba(texts, pad_to=pad_to, threads=threads, advance=advance)
     return [
         Answer(text, classifier.classes, row)
         for text, row in zip(texts, chances.tolist(), strict=True)

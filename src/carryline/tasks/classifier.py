@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from carryline.model.config import Config
 from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.recurrence.machine import checked_threads
-from carryline.recurrence.ragged import Ragged
 from carryline.tasks.estimator import Estimator
 from carryline.text import cache
 from carryline.text.data import Label
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from carryline.training.progress import Progress
 
 Array = NDArray[Any]
+Advance = Callable[[int], object]
+TEXTS_AT_ONCE = 2048  # about, when predicting: a second or two of long ones
 
 
 @dataclass
@@ -133,43 +134,57 @@ class TextClassifier(Estimator):
         return self
 
     def predict_proba(
-        self, texts: Iterable[str], *, pad_to: int = 0, threads: int | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        pad_to: int = 0,
+        threads: int | None = None,
+        advance: Advance | None = None,
     ) -> Array:
         """[texts, classes] float32, classes in the order of `classes`.
 
         pad_to: append <pad> to texts of fewer tokens, as a padded batch would. It changes nothing
-        unless the model was trained with `mask=False`.
+        unless the model was trained with `mask=False`. advance: called, now and then, with
+        the number of texts done since the last time.
         """
-        return self._chances(self.tokenizer.encode_batch(checked_texts(texts)), threads, pad_to)
+        return self._chances(checked_texts(texts), threads, pad_to, advance)[0]
 
     def predict(
-        self, texts: Iterable[str], *, pad_to: int = 0, threads: int | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        pad_to: int = 0,
+        threads: int | None = None,
+        advance: Advance | None = None,
     ) -> NDArray[Any]:
         """[texts] the most probable label of each text; `.tolist()` gives Python's values."""
-        best = self.predict_proba(texts, pad_to=pad_to, threads=threads).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[best]
+        chances = self.predict_proba(texts, pad_to=pad_to, threads=threads, advance=advance)
+        labels: NDArray[Any] = self.classes_[chances.argmax(axis=1)]
         return labels
 
     def evaluate(
-        self, texts: Iterable[str], labels: Iterable[Label], *, threads: int | None = None
+        self,
+        texts: Iterable[str],
+        labels: Iterable[Label],
+        *,
+        threads: int | None = None,
+        advance: Advance | None = None,
     ) -> dict[str, Any]:
         """Loss, accuracy and the rest of `metrics.evaluate`, and how fast it went.
 
-        `seconds` is the time from text to probabilities. Raises `DataError` for a label that the
-        model has never seen.
+        `seconds` is the time from text to probabilities. advance: see `predict_proba`. Raises
+        `DataError` for a label that the model has never seen.
         """
         from carryline.evaluation import metrics
 
-        tokenizer = self.tokenizer
+        classes = self.trained.classes
         texts, labels = checked_examples(texts, labels)
-        targets = targets_of(labels, self.classes)
+        targets = targets_of(labels, classes)
         began = time.perf_counter()
-        ragged = tokenizer.encode_batch(texts)
-        chances = self._chances(ragged, threads)
+        chances, tokens = self._chances(texts, threads, advance=advance)
         seconds = time.perf_counter() - began
-        tokens = len(ragged.values)
         speed = {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
-        return {**metrics.evaluate(chances, targets, self.classes), **speed}
+        return {**metrics.evaluate(chances, targets, classes), **speed}
 
     def score(
         self,
@@ -271,8 +286,29 @@ class TextClassifier(Estimator):
             told.append(f"validation accuracy {self.metrics['accuracy']:.4f}")
         return f"<{self._call()}: {'; '.join(told)}>"
 
-    def _chances(self, ragged: Ragged, threads: int | None, pad_to: int = 0) -> Array:
-        return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
+    def _chances(
+        self,
+        texts: list[str],
+        threads: int | None,
+        pad_to: int = 0,
+        advance: Advance | None = None,
+    ) -> tuple[Array, int]:
+        """Probabilities [texts, classes], and the number of tokens that were read.
+
+        Some texts after the others, which changes no bit; without a mask every batch is filled up
+        to its longest text, so these must stay the same.
+        """
+        net, batch = self.network, self.trained.config.batch_size
+        size = max(TEXTS_AT_ONCE // batch, 1) * batch
+        parts, tokens = [np.empty((0, len(self.classes)), np.float32)], 0
+        for begin in range(0, len(texts), size):
+            ragged = self.tokenizer.encode_batch(texts[begin : begin + size])
+            logits = net.logits(ragged, pad_to=pad_to, threads=threads)
+            parts.append(network.probabilities(logits))
+            tokens += len(ragged.values)
+            if advance:
+                advance(len(ragged))
+        return np.concatenate(parts), tokens
 
     def _illustrate(self, folder: Path) -> None:
         """Plots and card, where matplotlib is installed; the card alone without it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from carryline.errors import DataError
 from carryline.text.data import Label, split
+from carryline.text.values import as_label, as_text
 
 Examples = tuple[list[str], list[Label]]
 ENOUGH = 20  # labels, all of them different, are numbers to be predicted or texts, not classes
@@ -24,7 +24,7 @@ def checked_texts(texts: Iterable[Any]) -> list[str]:
     """
     each = []
     for row, value in enumerate(_column(texts, "texts"), 1):
-        text = _text(value)
+        text = as_text(value)
         if text is None:
             raise DataError(f"every text must be a string, text {row} is {value!r}")
         each.append(text)
@@ -34,7 +34,7 @@ def checked_texts(texts: Iterable[Any]) -> list[str]:
 def checked_examples(texts: Iterable[Any], labels: Iterable[Any]) -> Examples:
     """Texts and labels as plain Python values. Raises `DataError` when they do not fit."""
     texts = checked_texts(texts)
-    labels = [_label(value) for value in _column(labels, "labels")]
+    labels = [as_label(value) for value in _column(labels, "labels")]
     if len(texts) != len(labels):
         raise DataError(f"every text needs a label: {len(texts)} texts, {len(labels)} labels")
     if not texts:
@@ -87,37 +87,6 @@ def _column(values: Any, what: str) -> list[Any]:
     if isinstance(values, Set) or not isinstance(values, Iterable):
         raise DataError(f"{what} must be a list, an array or a column, not a {kind}")
     return list(values)
-
-
-def _is_missing(value: Any) -> bool:
-    """None, NaN, or what pandas has for them (NA, NaT)."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float | np.floating) and math.isnan(value)
-
-
-def _text(value: Any) -> str | None:
-    """`value` as a text, None when it cannot be one."""
-    if isinstance(value, str):
-        return str(value)
-    if _is_missing(value):
-        return ""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return str(plain) if isinstance(plain, int | float) else None
-
-
-def _label(value: Any) -> Any:
-    """`value` in its one form as a label, None when it is missing.
-
-    NumPy's scalars as Python's, strings without white space around them, 1.0 as 1 (whole numbers
-    are floats where a column has gaps). An array of strings writes a missing one as "nan".
-    """
-    if _is_missing(value) or (isinstance(value, np.str_) and value == "nan"):
-        return None
-    plain = value.item() if isinstance(value, np.generic) else value
-    if isinstance(plain, str):
-        return plain.strip() or None
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def classes_of(labels: Sequence[Label]) -> list[Label]:

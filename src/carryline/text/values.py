@@ -20,9 +20,11 @@ def is_missing(value: Any) -> bool:
 def as_text(value: Any) -> str | None:
     """`value` as a text, empty where it is missing; None when it cannot be one."""
     if isinstance(value, str):
-        return value
+        return str(value)
     if is_missing(value):
         return ""
+    if isinstance(value, np.generic):
+        value = value.item()
     return str(value) if isinstance(value, int | float) else None
 
 
@@ -30,10 +32,13 @@ def as_label(value: Any) -> Any:
     """`value` in its one form as a label, None when it is missing.
 
     Strings lose the white space around them and are missing when nothing else is in them; 1.0
-    becomes 1, since columns of whole numbers with gaps are written so.
+    becomes 1, since columns of whole numbers with gaps are written so. "nan" is somebody's label,
+    but in an array of strings it is what NumPy made of a missing one.
     """
+    if isinstance(value, np.str_) and value == "nan":
+        return None
     if isinstance(value, str):
-        return value.strip() or None
+        return str(value).strip() or None
     if is_missing(value):
         return None
     if isinstance(value, np.generic):
