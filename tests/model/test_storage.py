@@ -23,7 +23,7 @@ from safetensors.numpy import save as save_tensors
 from carryline import TextClassifier, load
 from carryline.errors import ModelError, OutputError
 from carryline.model import storage
-from carryline.model.storage import HASHED
+from carryline.model.checks import HASHED
 
 FILES = [*HASHED, "config.json", "history.jsonl", "metrics.json"]
 
@@ -202,7 +202,14 @@ def test_a_file_missing_or_cut_short(copy: Path, name: str) -> None:
 def test_a_file_of_another_model(copy: Path, name: str, make: Any, tmp_path: Path) -> None:
     make(hidden=[9]).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / name, copy / name)
-    refused(copy, name.replace("config", "tokenizer"), "damaged or belongs to another model")
+    rule = "do not fit" if name == "model.safetensors" else "damaged or belongs to another model"
+    refused(copy, name.replace("config", "tokenizer"), rule)
+
+
+def test_other_weights_of_the_same_shapes(copy: Path) -> None:
+    content = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused(copy, "model.safetensors", "damaged or belongs to another model")
 
 
 def test_a_tokenizer_of_another_size(copy: Path, make: Any, rehash: Callable[[Path], None]) -> None:
@@ -244,7 +251,7 @@ def test_any_change_of_any_file(
         with suppress(ModelError):
             load(scratch).predict_proba(["a good film"])
     elif content != before:
-        refused(scratch, name, "damaged or belongs to another model")
+        refused(scratch, name)
 
 
 # --- hostility
@@ -260,10 +267,22 @@ def bias(value: Any) -> Callable[[bytes], bytes]:
     return changed
 
 
-def raw(**entry: Any) -> Callable[[bytes], bytes]:
-    """A file of four bytes of data and this header's word on them."""
-    header = json.dumps({"head.bias": {"data_offsets": [0, 4], **entry}}).encode()
-    return lambda content: struct.pack("<Q", len(header)) + header + bytes(4)
+def head(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """Changes what the header says of the weights, not the weights."""
+
+    def changed(content: bytes) -> bytes:
+        (length,) = struct.unpack("<Q", content[:8])
+        entries = json.loads(content[8 : 8 + length])
+        change(entries)
+        text = json.dumps(entries).encode()
+        return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+    return changed
+
+
+def entry(**changes: Any) -> Callable[[bytes], bytes]:
+    """The header's word on head.bias."""
+    return head(lambda entries: entries["head.bias"].update(changes))
 
 
 @pytest.mark.parametrize(
@@ -271,10 +290,15 @@ def raw(**entry: Any) -> Callable[[bytes], bytes]:
     [
         (lambda content: pickle.dumps({"head.bias": [0.0]}), "is not a safetensors file"),
         (lambda content: b"\xff" * 8 + content[8:], "is not a safetensors file"),
-        (raw(dtype="F8_E5M2", shape=[4]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1 << 40, 1 << 40]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1], data_offsets=[0, 1 << 60]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1]), "do not fit the configuration: dense.bias, "),
+        (entry(dtype="F8_E5M2"), r"float32 \[1\], it is F8_E5M2"),
+        (entry(shape=[1 << 40, 1 << 40]), r"head.bias must be float32 \[1\]"),
+        (entry(shape=["1"]), r"head.bias must be float32 \[1\]"),
+        (entry(shape=1), "the header must name dtype and shape"),
+        (entry(data_offsets=[0, 1 << 60]), "is not a safetensors file"),
+        (entry(data_offsets=[4, 8]), "is not a safetensors file"),
+        (head(lambda entries: entries.pop("dense.bias")), "do not fit the configuration: dense.b"),
+        (head(lambda entries: entries.update({"x": 1})), "the header must name dtype and shape"),
+        (lambda content: content + b"1234", "model.safetensors cannot|is not a safetensors"),
         (bias(None), "do not fit the configuration: head.bias"),
         (bias(np.zeros(1)), r"head.bias must be float32 \[1\], it is float64 \[1\]"),
         (bias(np.zeros((1, 1), np.float32)), r"float32 \[1\], it is float32 \[1, 1\]"),

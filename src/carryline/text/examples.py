@@ -11,6 +11,8 @@ from carryline.errors import DataError
 from carryline.text.data import Label, split
 
 Examples = tuple[list[str], list[Label]]
+# A model keeps its confusion matrix: of so many classes 34 MB as numbers, 50 MB as a file.
+MOST_CLASSES = 2048
 
 
 def checked_texts(texts: Sequence[str]) -> list[str]:
@@ -46,10 +48,18 @@ def _plain(label: Label) -> Label:
 
 
 def classes_of(labels: Sequence[Label]) -> list[Label]:
-    """The different labels: numbers by size, else by name. Raises `DataError` below two."""
+    """The different labels: numbers by size, else by name.
+
+    Raises `DataError` below two and above `MOST_CLASSES`.
+    """
     by_name = {str(label): label for label in labels}
     if len(by_name) < 2:
         raise DataError(f"there must be two classes or more, every label is {labels[0]!r}")
+    if len(by_name) > MOST_CLASSES:
+        raise DataError(
+            f"there can be at most {MOST_CLASSES} classes, there are {len(by_name)}; "
+            "is it the right column that holds the labels?"
+        )
     classes = list(by_name.values())
     if all(isinstance(label, int | float) for label in classes):
         return sorted(classes, key=float)
