@@ -312,3 +312,92 @@ def test_hostile_weights(copy: Path, rehash: Any, change: Any, rule: str) -> Non
     file.write_bytes(change(file.read_bytes()))
     rehash(copy)
     refused(copy, "model.safetensors", rule)
+
+
+# --- where a model comes from
+
+MADE: dict[str, Any] = {
+    "carryline": "0.1.0",
+    "date": "2026-11-25T16:00:00Z",
+    "texts": 48,
+    "validation_texts": 12,
+    "class_counts": [24, 24],
+    "sources": [{"name": "reviews.csv", "sha256": "0" * 64}],
+}
+
+
+@pytest.mark.parametrize(
+    "made", [None, MADE, {**MADE, "sources": [], "date": "2026-11-25T16:00:00.25+00:00"}]
+)
+def test_where_it_comes_from_is_kept(made: Any, model: Path, tmp_path: Path) -> None:
+    classifier = load(model)
+    classifier.made = made
+    classifier.save(tmp_path / "model")
+    head = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert head.get("made") == made
+    assert ("made" in head) == (made is not None)  # as in model directories of 0.1.0
+    assert load(tmp_path / "model").made == storage.load(tmp_path / "model").made == made
+
+
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        ("yes", "'made' must be an object with carryline, date, "),
+        ({}, "'made' must be an object with carryline, date, "),
+        ({**MADE, "more": 1}, r"'made' has unknown entries \['more'\]"),
+        ({**MADE, "carryline": "<b>"}, "'carryline' of 'made' must be a version, it is '<b>'"),
+        ({**MADE, "date": "yesterday"}, "'date' of 'made' must be a time in UTC such as"),
+        ({**MADE, "date": "2026-11-25T16:00:00+01:00"}, "must be a time in UTC"),
+        ({**MADE, "texts": -1}, "'texts' of 'made' must be a count, it is -1"),
+        ({**MADE, "validation_texts": True}, "'validation_texts' of 'made' must be a count"),
+        (
+            {**MADE, "class_counts": [48]},
+            "'class_counts' of 'made' must be 2 counts",
+        ),
+        ({**MADE, "sources": [{"name": "x"}]}, "must be a list of objects with name and sha256"),
+        ({**MADE, "sources": [{"name": 1, "sha256": "0" * 64}]}, "must be a list of objects"),
+        ({**MADE, "sources": [{"name": "x", "sha256": "`"}]}, "must be a list of objects"),
+    ],
+)
+def test_what_else_it_may_not_be(made: Any, rule: str, copy: Path) -> None:
+    head = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**head, "made": made}))
+    refused(copy, "config.json", rule)
+
+
+# --- figures and epochs
+
+ODD_FIGURES: list[tuple[dict[str, Any], str]] = [
+    ({"accuracy": "high"}, "'accuracy' of the figures must be a number, it is 'high'"),
+    ({"loss": float("nan")}, "'loss' of the figures must be a number"),
+    ({"texts": 10**400}, "'texts' of the figures must be a number"),
+    ({"texts": 0}, "'texts' of the figures must be 1 or more"),
+    ({"roc_auc": []}, "'roc_auc' of the figures must be a number or null"),
+    ({"confusion": [[1]]}, "'confusion' of the figures must be 2 rows of 2 counts"),
+    ({"confusion": [[1, 2], [3, -4]]}, "'confusion' of the figures must be 2 rows of 2 counts"),
+    ({"per_class": [1, 2]}, "'per_class' of the figures must be a list of objects"),
+    ({"per_class": [{}, {}]}, "a class must be an object with label, precision"),
+    ({"baseline": 1}, "'baseline' must be an object with majority, linear, why"),
+    ({"baseline": {"majority": {}, "linear": None, "why": ""}}, "'majority' must be an object"),
+]
+
+
+@pytest.mark.parametrize(("changes", "rule"), ODD_FIGURES, ids=[rule for _, rule in ODD_FIGURES])
+def test_figures_that_are_none(changes: dict[str, Any], rule: str, copy: Path) -> None:
+    figures = json.loads((copy / "metrics.json").read_text())
+    (copy / "metrics.json").write_text(json.dumps({**figures, **changes}))
+    refused(copy, "metrics.json", rule)
+
+
+def test_figures_of_older_models(copy: Path) -> None:
+    figures = json.loads((copy / "metrics.json").read_text())
+    del figures["unmeasured"]
+    (copy / "metrics.json").write_text(json.dumps(figures))
+    load(copy).save(copy.parent / "again")
+
+
+@pytest.mark.parametrize(("key", "value"), [("loss", None), ("epoch", "1"), ("seconds", [])])
+def test_an_epoch_that_is_none(key: str, value: Any, copy: Path) -> None:
+    row = json.loads((copy / "history.jsonl").read_text().splitlines()[0])
+    (copy / "history.jsonl").write_text(json.dumps({**row, key: value}))
+    refused(copy, "history.jsonl", f"'{key}' of line 1 must be a number")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ FORMAT = 1
 HASHED = ("tokenizer.json", "model.safetensors")
 FIGURES = ("texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class")
 SHARES = ("precision", "recall", "f1", "support")  # of a class
+_VERSION = r"[\w.+-]{1,40}"
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
 LARGEST_CONFIG = 8 << 20  # bytes; nearly all of it is for names of classes
 LARGEST_HISTORY = 16 << 20  # 60,000 epochs
 LONGEST_ROW = 4096  # characters of an epoch
@@ -114,10 +117,13 @@ def _check_entries(file: Path, where: str, value: Any, rules: Rules) -> None:
 
 
 def _check_made(file: Path, made: Any, classes: int) -> None:
-    word, count = ("a word", _is_word), ("a count", _is_count)
+    count = ("a count", _is_count)
     rules: Rules = {
-        "carryline": word,
-        "date": word,
+        "carryline": ("a version", lambda value: _is_word(value, r"[\w.+-]{1,40}")),
+        "date": (
+            "a time in UTC such as 2026-01-31T12:00:00Z",
+            lambda value: _is_word(value, _TIME),
+        ),
         "texts": count,
         "validation_texts": count,
         "class_counts": (f"{classes} counts", lambda value: _are(_is_count, value, classes)),
@@ -186,8 +192,9 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_word(value: Any, pattern: str = "") -> bool:
+    """A string; with a pattern one that is as it says from end to end."""
+    return isinstance(value, str) and (not pattern or bool(re.fullmatch(pattern, value)))
 
 
 def _is_number(value: Any) -> bool:
@@ -209,6 +216,7 @@ def _are_sources(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(source, dict)
         and source.keys() == {"name", "sha256"}
-        and all(map(_is_word, source.values()))
+        and _is_word(source["name"])
+        and _is_word(source["sha256"], "[0-9a-f]{64}")
         for source in value
     )

@@ -54,6 +54,7 @@ class TextClassifier:
         self.classes: list[Label] = []
         self.history: list[dict[str, Any]] = []  # a row an epoch
         self.metrics: dict[str, Any] | None = None  # on the validation part
+        self.made: dict[str, Any] | None = None  # where it comes from, see storage.Stored
         self.interrupted = False  # the last `fit` ended by Ctrl-C
         self.seconds = 0.0  # that the last `fit` took
         self.texts = 0  # that the last `fit` trained on
@@ -173,6 +174,7 @@ class TextClassifier:
             self.network.weights,
             self.history,
             self.metrics,
+            self.made,
         )
         storage.save(path, stored, extras=self._illustrate, replace=replace)
 
@@ -212,24 +214,26 @@ class TextClassifier:
         return network.probabilities(self.network.logits(ragged, pad_to=pad_to, threads=threads))
 
     def _illustrate(self, folder: Path) -> None:
-        """Plots and card, where matplotlib is installed; the card alone without it."""
-        from carryline.evaluation import report
+        """Plots, where matplotlib is installed, and the card."""
+        from carryline.evaluation import card
 
-        write_whole(
-            folder / "README.md",
-            report.model_card(
-                self.config, self.classes, self.parameters, self.history, self.metrics,
-                "the validation part",
-            ).encode(),
+        text = card.model_card(
+            self.config, self.classes, self.parameters, self.history, self.metrics,
+            "the validation part", self.made,
         )  # fmt: skip
+        text = card.illustrated(text, self._draw(folder / "plots"))
+        write_whole(folder / "README.md", text.encode())
+
+    def _draw(self, folder: Path) -> list[str]:
+        """The names of the pictures that were drawn."""
+        from carryline.evaluation import pictures
+
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            return
-        (folder / "plots").mkdir()
-        report.plot_history(self.history, folder / "plots" / "history.png")
-        if self.metrics is not None:
-            report.plot_confusion(self.metrics, folder / "plots" / "confusion.png")
+            return []
+        folder.mkdir()
+        return pictures.draw(folder, self.history, self.metrics)
 
 
 def load(path: str | Path) -> TextClassifier:
@@ -247,6 +251,7 @@ def load(path: str | Path) -> TextClassifier:
     classifier = TextClassifier()
     classifier.config, classifier.classes = stored.config, stored.classes
     classifier.history, classifier.metrics = stored.history, stored.metrics
+    classifier.made = stored.made
     classifier._tokenizer = tokenizer
     classifier._network = Network(stored.config, stored.weights)
     return classifier
