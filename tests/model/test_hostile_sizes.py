@@ -156,6 +156,7 @@ def test_what_could_not_be_loaded_is_not_saved(model: Path, tmp_path: Path) -> N
     for broken, rule in [
         (replace(stored, history=long), "history.jsonl would have 17"),
         (replace(stored, made=made), "'made'"),
+        (replace(stored, config=stored.config.replace(vocabulary=257)), "embedding.weight must"),
         (replace(stored, metrics=made), "the figures must be"),
         (replace(stored, history=[made]), "line 1 must be"),
     ]:

@@ -293,6 +293,10 @@ def entry(**changes: Any) -> Callable[[bytes], bytes]:
         (entry(dtype="F8_E5M2"), r"float32 \[1\], it is F8_E5M2"),
         (entry(shape=[1 << 40, 1 << 40]), r"head.bias must be float32 \[1\]"),
         (entry(shape=["1"]), r"head.bias must be float32 \[1\]"),
+        (
+            head(lambda entries: entries["embedding.weight"].update(shape=["1", 8])),
+            r"embedding.weight must be float32 \[\d+, 8\]",
+        ),
         (entry(shape=1), "the header must name dtype and shape"),
         (entry(data_offsets=[0, 1 << 60]), "is not a safetensors file"),
         (entry(data_offsets=[4, 8]), "is not a safetensors file"),

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from numpy.typing import NDArray
+
 from carryline.errors import ConfigError, ModelError
 from carryline.model import network
 from carryline.model.config import Config
@@ -33,6 +35,9 @@ LARGEST_HISTORY = 16 << 20  # 60,000 epochs
 LONGEST_ROW = 4096  # characters of an epoch
 LARGEST_HEADER = 1 << 20  # of the weights; 64 layers of two directions take some 80 KB
 LARGEST_WEIGHTS = 8 << 30  # two billion parameters
+
+
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # of weights: data type and shape by name
 
 
 class Head(NamedTuple):
@@ -133,6 +138,37 @@ def _check_made(file: Path, made: Any, classes: int) -> None:
     odd = made.keys() - rules.keys()
     if odd:
         raise ModelError(f"{file}: 'made' has unknown entries {reprlib.repr(sorted(odd))}")
+
+
+def layout_of(weights: Mapping[str, NDArray[Any]]) -> Layout:
+    """What the weights are by name."""
+    return {name: (str(value.dtype), value.shape) for name, value in weights.items()}
+
+
+def check_layout(
+    file: Path, found: Layout, config: Config, outputs: int
+) -> Mapping[str, tuple[int, ...]]:
+    """The weights' names, data types and shapes; returns the shapes that are asked for, in order.
+
+    The embedding may have as many rows as the vocabulary has entries, or fewer.
+    """
+    _, shape = found.get("embedding.weight", ("", ()))
+    few = bool(shape) and type(shape[0]) is int and 0 < shape[0] < config.vocabulary
+    rows = shape[0] if few else config.vocabulary
+    expected = network.parameter_shapes(config, rows, outputs)
+    if found.keys() != expected.keys():
+        odd = ", ".join(sorted(found.keys() ^ expected.keys())[:5])
+        raise ModelError(
+            f"{file}: the weights do not fit the configuration: {reprlib.repr(odd)[1:-1]}"
+        )
+    for name, wanted in expected.items():
+        if found[name] != ("float32", wanted):
+            dtype, other = found[name]
+            raise ModelError(
+                f"{file}: {name} must be float32 {list(wanted)}, it is {reprlib.repr(dtype)[1:-1]} "
+                f"{reprlib.repr(list(other))}"
+            )
+    return expected
 
 
 def check_row(file: Path, number: int, row: Any) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,14 @@ from safetensors.numpy import load as load_tensors
 from carryline import files
 from carryline.errors import ModelError
 from carryline.model import network
-from carryline.model.checks import LARGEST_HEADER, LONGEST_ROW, check_row
+from carryline.model.checks import (
+    LARGEST_HEADER,
+    LONGEST_ROW,
+    Layout,
+    check_layout,
+    check_row,
+    layout_of,
+)
 from carryline.model.config import Config
 
 
@@ -85,8 +91,6 @@ def parsed(file: Path, text: str, rule: str) -> Any:
 
 # --- the weights
 
-Layout = dict[str, tuple[str, tuple[int, ...]]]  # data type and shape by name
-
 
 def read_weights(
     file: Path, most: int, hashes: Mapping[str, str], config: Config, outputs: int
@@ -97,10 +101,7 @@ def read_weights(
     held against the configuration before the rest is read.
     """
     length, found = _header(file, most)
-    _, shape = found.get("embedding.weight", ("", ()))
-    rows = shape[0] if shape and 0 < shape[0] < config.vocabulary else config.vocabulary
-    expected = network.parameter_shapes(config, rows, outputs)
-    _check_layout(file, found, expected)
+    expected = check_layout(file, found, config, outputs)
     size = length + 4 * network.count_parameters(expected)
     content = read_hashed(file, size, hashes)
     if len(content) != size:
@@ -110,7 +111,7 @@ def read_weights(
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{file} is not a safetensors file: {error}") from None
     # what safetensors read may differ from the header when that says a thing twice
-    _check_layout(file, {n: (str(w.dtype), w.shape) for n, w in weights.items()}, expected)
+    check_layout(file, layout_of(weights), config, outputs)
     for name in expected:
         if not np.isfinite(weights[name]).all():
             raise ModelError(f"{file}: {name} holds a value that is not finite")
@@ -139,18 +140,3 @@ def _header(file: Path, most: int) -> tuple[int, Layout]:
 
 
 _TYPES = {"F32": "float32", "F64": "float64", "F16": "float16"}
-
-
-def _check_layout(file: Path, found: Layout, expected: Mapping[str, tuple[int, ...]]) -> None:
-    if found.keys() != expected.keys():
-        odd = ", ".join(sorted(found.keys() ^ expected.keys())[:5])
-        raise ModelError(
-            f"{file}: the weights do not fit the configuration: {reprlib.repr(odd)[1:-1]}"
-        )
-    for name, shape in expected.items():
-        if found[name] != ("float32", shape):
-            dtype, other = found[name]
-            raise ModelError(
-                f"{file}: {name} must be float32 {list(shape)}, it is {reprlib.repr(dtype)[1:-1]} "
-                f"{reprlib.repr(list(other))}"
-            )

@@ -35,8 +35,10 @@ from carryline.model.checks import (
     HASHED,
     LARGEST_CONFIG,
     check_head,
+    check_layout,
     check_metrics,
     check_row,
+    layout_of,
     limits,
     most_brackets,
 )
@@ -121,6 +123,8 @@ def _contents(stored: Stored) -> dict[str, bytes]:
     for number, row in enumerate(stored.history, 1):
         check_row(Path("history.jsonl"), number, row)
     check_metrics(Path("metrics.json"), stored.metrics, stored.classes)
+    outputs = network.outputs(len(stored.classes))
+    check_layout(Path("model.safetensors"), layout_of(stored.weights), stored.config, outputs)
     files = {
         "tokenizer.json": stored.tokenizer.encode(),
         "model.safetensors": save_tensors(stored.weights),
