@@ -71,6 +71,14 @@ def test_the_newest_version_in_the_changelog_is_this_one() -> None:
     assert newest.group(1) == declared.group(1) == carryline.__version__
 
 
+def test_the_licence_is_one_everywhere() -> None:
+    declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'license = "MIT"\nlicense-files = ["LICENSE"]\n' in declared
+    assert "License ::" not in declared  # beside an expression it is an error to PyPI
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert text.startswith("MIT License\n\nCopyright (c) 2026 The Carryline authors\n")
+
+
 def test_the_command_line_reference_is_what_the_commands_say() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["reference"]()
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == made

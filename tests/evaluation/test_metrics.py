@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carryline.errors import InputError, MissingExtraError
-from carryline.evaluation.metrics import evaluate, name, table
+from carryline.evaluation.metrics import comparison, evaluate, name, table, worst_pairs
 from carryline.text.data import Label
 
 # rows: predicted 1, 0, 0, 1 (true 1, 0, 1, 1)
@@ -74,8 +74,17 @@ def test_an_absent_class() -> None:
         "f1": 0.0,
         "support": 0,
     }
-    assert figures["macro_f1"] == pytest.approx(2 / 3)
+    assert figures["macro_f1"] == 1  # of the two that were measured
+    assert figures["unmeasured"] == ["c"]
     assert evaluate([[0.7, 0.3]], [0], "ab")["roc_auc"] is None
+
+
+def test_macro_f1_is_of_the_classes_that_have_a_text() -> None:
+    """Answering with an absent class costs the class that was meant."""
+    figures = evaluate([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 1], ["a", "b", "c"])
+    assert figures["macro_f1"] == pytest.approx((1 + 0) / 2)
+    assert figures["unmeasured"] == ["c"]
+    assert evaluate(TWO, TRUE, ["neg", "pos"])["unmeasured"] == []
 
 
 def test_the_lowest_class_wins_a_tie() -> None:
@@ -105,7 +114,7 @@ def test_figures_fit_together_and_are_json(data: st.DataObject) -> None:
     assert np.trace(confusion) / len(targets) == pytest.approx(figures["accuracy"])
     assert confusion.sum(1).tolist() == [row["support"] for row in figures["per_class"]]
     assert figures["macro_f1"] == pytest.approx(
-        np.mean([row["f1"] for row in figures["per_class"]])
+        np.mean([row["f1"] for row in figures["per_class"] if row["support"]])
     )
     assert table(figures)
 
@@ -160,7 +169,20 @@ def test_table() -> None:
 
 
 def test_table_with_a_class_missing() -> None:
-    assert "ROC-AUC   one class is missing" in table(evaluate([[0.7, 0.3]], [0], "ab"))
+    lines = table(evaluate([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], [0, 1], "abc")).splitlines()
+    assert lines[3].split() == ["c", "–", "–", "–", "0"]
+    assert "ROC-AUC   one class is missing" in lines
+    said = "not measured: no text of c; macro F1 is of the other 2 classes"
+    assert said in lines
+    older = evaluate([[0.7, 0.3]], [0], "ab")
+    del older["unmeasured"]  # as in model directories of 0.1.0
+    assert "not measured: no text of b; macro F1 is of the other class alone" in table(older)
+
+
+def test_many_unmeasured_classes_are_counted() -> None:
+    figures = evaluate(np.eye(15)[[0, 1]], [0, 1], [f"c{i}" for i in range(15)])
+    said = "not measured: no text of c2, c3, c4, c5, c6, c7, c8, c9, c10, c11 and 3 more"
+    assert said in table(figures)
 
 
 def test_table_lines_up_whatever_the_names() -> None:
@@ -180,12 +202,79 @@ def test_table_of_many_classes_lists_the_largest_confusions() -> None:
     predicted = [5, 5, 5, 7, 7, *range(20)]
     figures = evaluate(np.eye(20)[predicted], targets, [f"c{i}" for i in range(20)])
     lines = table(figures).splitlines()
-    assert max(map(len, lines)) < 60
+    assert max(map(len, lines)) < 80
     assert [line.split() for line in lines[-3:]] == [
-        ["c0", "→", "c5", "3"],
-        ["c1", "→", "c7", "1"],
-        ["c2", "→", "c7", "1"],
+        ["c0", "→", "c5", "3", "75.0%"],
+        ["c1", "→", "c7", "1", "50.0%"],
+        ["c2", "→", "c7", "1", "50.0%"],
     ]
+
+
+def test_the_worst_pairs() -> None:
+    figures = evaluate(np.eye(3)[[1, 1, 0, 0, 1, 2, 0]], [0, 0, 0, 1, 1, 1, 2], "abc")
+    assert worst_pairs(figures) == [
+        (0, 1, 2, pytest.approx(2 / 3)),
+        (2, 0, 1, 1.0),  # of equals the larger share of its class first
+        (1, 0, 1, pytest.approx(1 / 3)),
+        (1, 2, 1, pytest.approx(1 / 3)),
+    ]
+    assert len(worst_pairs(figures, 2)) == 2
+    assert worst_pairs(evaluate(np.eye(2), [0, 1], "ab")) == []
+
+
+# --- beside a baseline
+
+
+def beside(
+    accuracy: float, f1: float, linear: tuple[float, float] | None, majority: float = 0.5
+) -> dict[str, Any]:
+    figures = None
+    if linear is not None:
+        figures = {"name": "TF-IDF + logistic regression", "accuracy": linear[0]}
+        figures |= {"macro_f1": linear[1], "texts": 9000, "seconds": 1.25}
+    baseline = {
+        "majority": {"label": "pos", "accuracy": majority, "macro_f1": majority / 2},
+        "linear": figures,
+        "why": "" if linear else "it took more than 30 s",
+    }
+    return {"accuracy": accuracy, "macro_f1": f1, "baseline": baseline}
+
+
+def test_comparison() -> None:
+    assert comparison(beside(0.772, 0.7719, (0.7994, 0.7993))).splitlines() == [
+        "                              accuracy  macro F1",
+        "this model                      0.7720    0.7719",
+        "TF-IDF + logistic regression    0.7994    0.7993",
+        "always pos                      0.5000    0.2500",
+        "",
+        "TF-IDF + logistic regression is ahead of this model in accuracy and macro F1, and is the "
+        "simpler one.",
+        "TF-IDF + logistic regression learned from 9,000 texts in 1.2 s.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("linear", "by"), [((0.81, 0.7), "accuracy,"), ((0.8, 0.81), "macro F1,"), ((0.8, 0.7), "")]
+)
+def test_who_is_ahead(linear: tuple[float, float], by: str) -> None:
+    text = comparison(beside(0.8, 0.8, linear))
+    assert ("is ahead" in text) == bool(by)
+    assert f"ahead of this model in {by}" in text or not by
+
+
+def test_a_moment_is_not_nothing() -> None:
+    metrics = beside(0.8, 0.8, (0.7, 0.7))
+    metrics["baseline"]["linear"]["seconds"] = 0.01
+    assert "from 9,000 texts in less than 0.1 s." in comparison(metrics)
+
+
+def test_comparison_without_one() -> None:
+    assert comparison(evaluate(TWO, TRUE, ["neg", "pos"])) == ""
+    assert comparison({**evaluate(TWO, TRUE, ["neg", "pos"]), "baseline": None}) == ""
+    text = comparison(beside(0.5, 0.25, None))
+    assert "No linear model stands beside it: it took more than 30 s." in text
+    assert "Always answering pos does as well: this model has learned nothing of use." in text
+    assert "nothing of use" not in comparison(beside(0.5, 0.4, None))
 
 
 def test_names_are_shortened_in_the_middle() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from carryline import load
 from carryline.errors import ConfigError, ModelError
 from carryline.model import config
+from carryline.model.checks import HASHED
 from carryline.model.config import (
     ADDED,
     BATCHINGS,
@@ -26,7 +27,6 @@ from carryline.model.config import (
     SCHEDULES,
     Config,
 )
-from carryline.model.storage import HASHED
 
 SETTINGS = {field.name: field.default for field in dataclasses.fields(Config)}
 

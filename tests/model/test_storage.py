@@ -23,7 +23,7 @@ from safetensors.numpy import save as save_tensors
 from carryline import TextClassifier, load
 from carryline.errors import ModelError, OutputError
 from carryline.model import storage
-from carryline.model.storage import HASHED
+from carryline.model.checks import HASHED
 
 FILES = [*HASHED, "config.json", "history.jsonl", "metrics.json"]
 
@@ -202,7 +202,14 @@ def test_a_file_missing_or_cut_short(copy: Path, name: str) -> None:
 def test_a_file_of_another_model(copy: Path, name: str, make: Any, tmp_path: Path) -> None:
     make(hidden=[9]).save(tmp_path / "other")
     shutil.copy(tmp_path / "other" / name, copy / name)
-    refused(copy, name.replace("config", "tokenizer"), "damaged or belongs to another model")
+    rule = "do not fit" if name == "model.safetensors" else "damaged or belongs to another model"
+    refused(copy, name.replace("config", "tokenizer"), rule)
+
+
+def test_other_weights_of_the_same_shapes(copy: Path) -> None:
+    content = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused(copy, "model.safetensors", "damaged or belongs to another model")
 
 
 def test_a_tokenizer_of_another_size(copy: Path, make: Any, rehash: Callable[[Path], None]) -> None:
@@ -244,7 +251,7 @@ def test_any_change_of_any_file(
         with suppress(ModelError):
             load(scratch).predict_proba(["a good film"])
     elif content != before:
-        refused(scratch, name, "damaged or belongs to another model")
+        refused(scratch, name)
 
 
 # --- hostility
@@ -260,10 +267,22 @@ def bias(value: Any) -> Callable[[bytes], bytes]:
     return changed
 
 
-def raw(**entry: Any) -> Callable[[bytes], bytes]:
-    """A file of four bytes of data and this header's word on them."""
-    header = json.dumps({"head.bias": {"data_offsets": [0, 4], **entry}}).encode()
-    return lambda content: struct.pack("<Q", len(header)) + header + bytes(4)
+def head(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:
+    """Changes what the header says of the weights, not the weights."""
+
+    def changed(content: bytes) -> bytes:
+        (length,) = struct.unpack("<Q", content[:8])
+        entries = json.loads(content[8 : 8 + length])
+        change(entries)
+        text = json.dumps(entries).encode()
+        return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+    return changed
+
+
+def entry(**changes: Any) -> Callable[[bytes], bytes]:
+    """The header's word on head.bias."""
+    return head(lambda entries: entries["head.bias"].update(changes))
 
 
 @pytest.mark.parametrize(
@@ -271,10 +290,19 @@ def raw(**entry: Any) -> Callable[[bytes], bytes]:
     [
         (lambda content: pickle.dumps({"head.bias": [0.0]}), "is not a safetensors file"),
         (lambda content: b"\xff" * 8 + content[8:], "is not a safetensors file"),
-        (raw(dtype="F8_E5M2", shape=[4]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1 << 40, 1 << 40]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1], data_offsets=[0, 1 << 60]), "is not a safetensors file"),
-        (raw(dtype="F32", shape=[1]), "do not fit the configuration: dense.bias, "),
+        (entry(dtype="F8_E5M2"), r"float32 \[1\], it is F8_E5M2"),
+        (entry(shape=[1 << 40, 1 << 40]), r"head.bias must be float32 \[1\]"),
+        (entry(shape=["1"]), r"head.bias must be float32 \[1\]"),
+        (
+            head(lambda entries: entries["embedding.weight"].update(shape=["1", 8])),
+            r"embedding.weight must be float32 \[\d+, 8\]",
+        ),
+        (entry(shape=1), "the header must name dtype and shape"),
+        (entry(data_offsets=[0, 1 << 60]), "is not a safetensors file"),
+        (entry(data_offsets=[4, 8]), "is not a safetensors file"),
+        (head(lambda entries: entries.pop("dense.bias")), "do not fit the configuration: dense.b"),
+        (head(lambda entries: entries.update({"x": 1})), "the header must name dtype and shape"),
+        (lambda content: content + b"1234", "model.safetensors cannot|is not a safetensors"),
         (bias(None), "do not fit the configuration: head.bias"),
         (bias(np.zeros(1)), r"head.bias must be float32 \[1\], it is float64 \[1\]"),
         (bias(np.zeros((1, 1), np.float32)), r"float32 \[1\], it is float32 \[1, 1\]"),
@@ -288,3 +316,92 @@ def test_hostile_weights(copy: Path, rehash: Any, change: Any, rule: str) -> Non
     file.write_bytes(change(file.read_bytes()))
     rehash(copy)
     refused(copy, "model.safetensors", rule)
+
+
+# --- where a model comes from
+
+MADE: dict[str, Any] = {
+    "carryline": "0.1.0",
+    "date": "2026-11-25T16:00:00Z",
+    "texts": 48,
+    "validation_texts": 12,
+    "class_counts": [24, 24],
+    "sources": [{"name": "reviews.csv", "sha256": "0" * 64}],
+}
+
+
+@pytest.mark.parametrize(
+    "made", [None, MADE, {**MADE, "sources": [], "date": "2026-11-25T16:00:00.25+00:00"}]
+)
+def test_where_it_comes_from_is_kept(made: Any, model: Path, tmp_path: Path) -> None:
+    classifier = load(model)
+    classifier.trained.made = made
+    classifier.save(tmp_path / "model")
+    head = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert head.get("made") == made
+    assert ("made" in head) == (made is not None)  # as in model directories of 0.1.0
+    assert load(tmp_path / "model").made == storage.load(tmp_path / "model").made == made
+
+
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        ("yes", "'made' must be an object with carryline, date, "),
+        ({}, "'made' must be an object with carryline, date, "),
+        ({**MADE, "more": 1}, r"'made' has unknown entries \['more'\]"),
+        ({**MADE, "carryline": "<b>"}, "'carryline' of 'made' must be a version, it is '<b>'"),
+        ({**MADE, "date": "yesterday"}, "'date' of 'made' must be a time in UTC such as"),
+        ({**MADE, "date": "2026-11-25T16:00:00+01:00"}, "must be a time in UTC"),
+        ({**MADE, "texts": -1}, "'texts' of 'made' must be a count, it is -1"),
+        ({**MADE, "validation_texts": True}, "'validation_texts' of 'made' must be a count"),
+        (
+            {**MADE, "class_counts": [48]},
+            "'class_counts' of 'made' must be 2 counts",
+        ),
+        ({**MADE, "sources": [{"name": "x"}]}, "must be a list of objects with name and sha256"),
+        ({**MADE, "sources": [{"name": 1, "sha256": "0" * 64}]}, "must be a list of objects"),
+        ({**MADE, "sources": [{"name": "x", "sha256": "`"}]}, "must be a list of objects"),
+    ],
+)
+def test_what_else_it_may_not_be(made: Any, rule: str, copy: Path) -> None:
+    head = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**head, "made": made}))
+    refused(copy, "config.json", rule)
+
+
+# --- figures and epochs
+
+ODD_FIGURES: list[tuple[dict[str, Any], str]] = [
+    ({"accuracy": "high"}, "'accuracy' of the figures must be a number, it is 'high'"),
+    ({"loss": float("nan")}, "'loss' of the figures must be a number"),
+    ({"texts": 10**400}, "'texts' of the figures must be a number"),
+    ({"texts": 0}, "'texts' of the figures must be 1 or more"),
+    ({"roc_auc": []}, "'roc_auc' of the figures must be a number or null"),
+    ({"confusion": [[1]]}, "'confusion' of the figures must be 2 rows of 2 counts"),
+    ({"confusion": [[1, 2], [3, -4]]}, "'confusion' of the figures must be 2 rows of 2 counts"),
+    ({"per_class": [1, 2]}, "'per_class' of the figures must be a list of objects"),
+    ({"per_class": [{}, {}]}, "a class must be an object with label, precision"),
+    ({"baseline": 1}, "'baseline' must be an object with majority, linear, why"),
+    ({"baseline": {"majority": {}, "linear": None, "why": ""}}, "'majority' must be an object"),
+]
+
+
+@pytest.mark.parametrize(("changes", "rule"), ODD_FIGURES, ids=[rule for _, rule in ODD_FIGURES])
+def test_figures_that_are_none(changes: dict[str, Any], rule: str, copy: Path) -> None:
+    figures = json.loads((copy / "metrics.json").read_text())
+    (copy / "metrics.json").write_text(json.dumps({**figures, **changes}))
+    refused(copy, "metrics.json", rule)
+
+
+def test_figures_of_older_models(copy: Path) -> None:
+    figures = json.loads((copy / "metrics.json").read_text())
+    del figures["unmeasured"]
+    (copy / "metrics.json").write_text(json.dumps(figures))
+    load(copy).save(copy.parent / "again")
+
+
+@pytest.mark.parametrize(("key", "value"), [("loss", None), ("epoch", "1"), ("seconds", [])])
+def test_an_epoch_that_is_none(key: str, value: Any, copy: Path) -> None:
+    row = json.loads((copy / "history.jsonl").read_text().splitlines()[0])
+    (copy / "history.jsonl").write_text(json.dumps({**row, key: value}))
+    refused(copy, "history.jsonl", f"'{key}' of line 1 must be a number")

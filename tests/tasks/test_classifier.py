@@ -22,6 +22,7 @@ from carryline.training.progress import Quiet
 
 Tiny = dict[str, Any]
 FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
+FIGURES |= {"unmeasured"}
 
 
 # --- the ordinary way

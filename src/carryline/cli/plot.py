@@ -20,20 +20,22 @@ from carryline.cli import options
 def command(model: str, output: Path | None) -> None:
     """Draw the training curves and the confusion matrix of MODEL, and print the files' names.
 
+    Drawn in MODEL, they are linked from its card if it lacks them.
+
     \b
       carryline plot model
       carryline plot model --output pictures
     """
-    from carryline.evaluation import report
+    from carryline.evaluation import card, pictures
     from carryline.tasks.classifier import load
 
     classifier = load(model)
     folder = output or Path(model) / "plots"
     folder.mkdir(parents=True, exist_ok=True)
-    report.plot_history(classifier.history, folder / "history.png")
-    click.echo(folder / "history.png")
+    drawn = pictures.draw(folder, classifier.history, classifier.metrics)
+    if output is None:
+        card.illustrate(Path(model), drawn)
+    for name in drawn:
+        click.echo(folder / name)
     if classifier.metrics is None:
         click.echo(f"{model} was trained without validation: no confusion matrix", err=True)
-    else:
-        report.plot_confusion(classifier.metrics, folder / "confusion.png")
-        click.echo(folder / "confusion.png")

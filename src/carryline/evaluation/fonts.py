@@ -7,8 +7,8 @@ from carryline.evaluation.metrics import name
 _FONT = "DejaVu Sans"  # comes with matplotlib
 
 
-def drawable(names: list[str]) -> tuple[list[str], list[str]]:
-    """Names as matplotlib can draw them, and the families of fonts to do it with.
+def drawable(names: list[str], longest: int) -> tuple[list[str], list[str]]:
+    """Names as matplotlib can draw them, shortened, and the families of fonts to do it with.
 
     What matplotlib's own font lacks is drawn with the installed font that has most of it; what
     that lacks too is written as escapes. A `$` begins no formula.
@@ -21,7 +21,7 @@ def drawable(names: list[str]) -> tuple[list[str], list[str]]:
             families.append(second)
             missing -= _characters(second)
     escaped = {c: chr(c).encode("unicode_escape").decode() for c in missing}
-    shown = [name(text.translate(escaped)).replace("$", r"\$") for text in names]
+    shown = [name(text.translate(escaped), longest).replace("$", r"\$") for text in names]
     return shown, families
 
 

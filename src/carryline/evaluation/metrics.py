@@ -1,10 +1,10 @@
-"""How good predictions are: figures by scikit-learn, and a table of them for the terminal."""
+"""How good predictions are: figures by scikit-learn, and tables of them for the terminal."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,19 @@ from carryline.text.tokens import visible
 # With more classes than this a matrix is too wide for a terminal: the largest confusions instead.
 _MATRIX_CLASSES = 12
 _LONGEST_NAME = 24
+_NAMED = 10  # classes that a sentence names
+
+
+Shown = Callable[..., str]  # a label or word, and how long it may be
+
+
+class Pair(NamedTuple):
+    """Texts of one class that were taken for another."""
+
+    true: int
+    predicted: int
+    texts: int
+    share: float  # of the texts of the true class
 
 
 def evaluate(
@@ -26,7 +39,9 @@ def evaluate(
     The predicted class is the most probable one, the lowest of equals. Returns plain numbers,
     ready for JSON:
 
-    - texts, accuracy, macro_f1 (over all classes, absent ones too);
+    - texts, accuracy;
+    - macro_f1: the mean over the classes that have a text among the targets;
+    - unmeasured: the labels of the others, of which nothing can be said;
     - loss: mean cross-entropy in nats, each probability taken as at least 2.2e-16 so that it is
       finite;
     - roc_auc: of class 1 when there are two, else the mean of each class against the rest; None
@@ -46,15 +61,15 @@ def evaluate(
     predicted = p.argmax(axis=1)
     each = sk.precision_recall_fscore_support(y, predicted, labels=numbers, zero_division=0)
     truth = np.clip(p[np.arange(len(y)), y], np.finfo(np.float64).eps, 1.0)
-    present = len(np.unique(y)) == len(classes)
+    present = each[3] > 0
     scored = numbers if len(classes) > 2 else [1]
     return {
         "texts": len(y),
         "accuracy": float((predicted == y).mean()),
         "loss": abs(float(-np.log(truth).mean())),  # abs: no -0.0
-        "macro_f1": float(each[2].mean()),
+        "macro_f1": float(each[2][present].mean()),
         "roc_auc": float(np.mean([sk.roc_auc_score(y == k, p[:, k]) for k in scored]))
-        if present
+        if present.all()
         else None,
         "confusion": sk.confusion_matrix(y, predicted, labels=numbers).tolist(),
         "per_class": [
@@ -67,6 +82,7 @@ def evaluate(
             }
             for label, precision, recall, f1, support in zip(classes, *each, strict=True)
         ],
+        "unmeasured": [label for label, there in zip(classes, present, strict=True) if not there],
     }
 
 
@@ -87,26 +103,6 @@ def _checked(
     return p, y.astype(np.int64)
 
 
-def table(metrics: dict[str, Any]) -> str:
-    """The figures of `evaluate` as lines of text for the terminal, without a last line break."""
-    names = [name(row["label"]) for row in metrics["per_class"]]
-    rows = [["class", "precision", "recall", "F1", "texts"]]
-    for label, row in zip(names, metrics["per_class"], strict=True):
-        shares = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
-        rows.append([label, *shares, f"{row['support']:,}"])
-    auc = "one class is missing" if metrics["roc_auc"] is None else f"{metrics['roc_auc']:.4f}"
-    totals = [
-        ["accuracy", f"{metrics['accuracy']:.4f}"],
-        ["macro F1", f"{metrics['macro_f1']:.4f}"],
-        ["ROC-AUC", auc],
-        ["loss", f"{metrics['loss']:.4f}"],
-        ["texts", f"{metrics['texts']:,}"],
-    ]
-    return "\n".join(
-        [*_aligned(rows), "", *_aligned(totals), "", *_confusions(names, metrics["confusion"])]
-    )
-
-
 def name(label: Label, longest: int = _LONGEST_NAME) -> str:
     """A class name for a table or a picture: on one line, shortened in the middle."""
     text = visible(str(label))
@@ -116,18 +112,121 @@ def name(label: Label, longest: int = _LONGEST_NAME) -> str:
     return f"{text[: longest - 1 - head]}…{text[len(text) - head :]}"
 
 
-def _confusions(names: list[str], confusion: list[list[int]]) -> list[str]:
+def unmeasured(metrics: dict[str, Any], shown: Shown = name) -> str:
+    """A sentence on the classes that could not be measured, empty when all could.
+
+    shown: `name`, or what takes its place where the sentence is shown.
+    """
+    names = [shown(row["label"]) for row in metrics["per_class"] if not row["support"]]
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    rest = len(metrics["per_class"]) - len(names)
+    others = "the other class alone" if rest == 1 else f"the other {rest} classes"
+    return f"not measured: no text of {', '.join(names[:_NAMED])}{more}; macro F1 is of {others}"
+
+
+def worst_pairs(metrics: dict[str, Any], most: int = 10) -> list[Pair]:
+    """The confusions that most texts met, largest first; of equals the larger share."""
+    pairs = [
+        Pair(i, j, texts, texts / sum(row))
+        for i, row in enumerate(metrics["confusion"])
+        for j, texts in enumerate(row)
+        if texts and i != j
+    ]
+    pairs.sort(key=lambda pair: (-pair.texts, -pair.share, pair.true, pair.predicted))
+    return pairs[:most]
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The figures of `evaluate` as lines of text for the terminal, without a last line break."""
+    names = [name(row["label"]) for row in metrics["per_class"]]
+    rows = [["class", "precision", "recall", "F1", "texts"]]
+    for label, row in zip(names, metrics["per_class"], strict=True):
+        rows.append([label, *shares(row), f"{row['support']:,}"])
+    auc = "one class is missing" if metrics["roc_auc"] is None else f"{metrics['roc_auc']:.4f}"
+    totals = [
+        ["accuracy", f"{metrics['accuracy']:.4f}"],
+        ["macro F1", f"{metrics['macro_f1']:.4f}"],
+        ["ROC-AUC", auc],
+        ["loss", f"{metrics['loss']:.4f}"],
+        ["texts", f"{metrics['texts']:,}"],
+    ]
+    parts = [_aligned(rows), _aligned(totals), [unmeasured(metrics)], _confusions(names, metrics)]
+    return "\n\n".join("\n".join(part) for part in parts if any(part))
+
+
+def shares(row: dict[str, Any]) -> list[str]:
+    """Precision, recall and F1 of a row of `per_class`, dashes for a class without a text."""
+    figures = [row[key] for key in ("precision", "recall", "f1")]
+    return [f"{figure:.4f}" if row["support"] else "–" for figure in figures]
+
+
+def _confusions(names: list[str], metrics: dict[str, Any]) -> list[str]:
     """The matrix, or with many classes the cells off its diagonal that hold most texts."""
     if len(names) <= _MATRIX_CLASSES:
         rows = [["true \\ predicted", *(name(label, 12) for label in names)]]
-        rows += [[names[i], *(f"{n:,}" for n in row)] for i, row in enumerate(confusion)]
+        for label, row in zip(names, metrics["confusion"], strict=True):
+            rows.append([label, *(f"{n:,}" for n in row)])
         return _aligned(rows)
-    wrong = [
-        (n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if n and i != j
+    rows = [
+        [f"{names[pair.true]} → {names[pair.predicted]}", f"{pair.texts:,}", f"{pair.share:.1%}"]
+        for pair in worst_pairs(metrics)
     ]
-    wrong.sort(key=lambda cell: (-cell[0], cell[1:]))
-    largest = [[f"{names[i]} → {names[j]}", f"{n:,}"] for n, i, j in wrong[:10]]
-    return _aligned([["true → predicted, most frequent", "texts"], *largest])
+    return _aligned([["true → predicted, most frequent", "texts", "of the true class"], *rows])
+
+
+# --- beside a baseline
+
+
+def contenders(metrics: dict[str, Any], shown: Shown = name) -> list[tuple[str, float, float]]:
+    """Name, accuracy and macro F1 of the model and of what it is compared with on the same texts.
+
+    Empty without `metrics["baseline"]`, which is: majority (label, accuracy, macro_f1: of always
+    answering the most frequent class), linear (name, accuracy, macro_f1, texts, seconds; or None)
+    and why there is no linear one.
+    """
+    baseline = metrics.get("baseline")
+    if baseline is None:
+        return []
+    majority, linear = baseline["majority"], baseline["linear"]
+    rows = [("this model", metrics), (f"always {shown(majority['label'])}", majority)]
+    if linear is not None:
+        rows.insert(1, (shown(linear["name"], 40), linear))
+    return [(who, figures["accuracy"], figures["macro_f1"]) for who, figures in rows]
+
+
+def verdict(metrics: dict[str, Any], shown: Shown = name) -> list[str]:
+    """Sentences on `contenders`: who is ahead when it is not the model, why one is missing."""
+    baseline, said = metrics.get("baseline"), []
+    if baseline is None:
+        return []
+    linear, majority = baseline["linear"], baseline["majority"]
+    other = linear and shown(linear["name"], 40)
+    ours = metrics["accuracy"], metrics["macro_f1"]
+    if linear is None:
+        said.append(f"No linear model stands beside it: {shown(baseline['why'], 200)}.")
+    else:
+        ahead = linear["accuracy"] > ours[0], linear["macro_f1"] > ours[1]
+        by = " and ".join(w for w, b in zip(("accuracy", "macro F1"), ahead, strict=True) if b)
+        if by:
+            said.append(f"{other} is ahead of this model in {by}, and is the simpler one.")
+        took = f"{linear['seconds']:.1f} s" if linear["seconds"] >= 0.05 else "less than 0.1 s"
+        said.append(f"{other} learned from {linear['texts']:,} texts in {took}.")
+    if majority["accuracy"] >= ours[0] and majority["macro_f1"] >= ours[1]:
+        said.append(
+            f"Always answering {shown(majority['label'])} does as well: this model has learned "
+            "nothing of use."
+        )
+    return said
+
+
+def comparison(metrics: dict[str, Any]) -> str:
+    """The model beside its baselines as lines for the terminal; empty without `baseline`."""
+    rows = [[who, f"{accuracy:.4f}", f"{f1:.4f}"] for who, accuracy, f1 in contenders(metrics)]
+    if not rows:
+        return ""
+    return "\n".join([*_aligned([["", "accuracy", "macro F1"], *rows]), "", *verdict(metrics)])
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

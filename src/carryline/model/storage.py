@@ -1,6 +1,6 @@
-"""The model directory: what is in it, writing it whole or not at all, refusing a damaged one.
+"""The model directory: what is in it, saving it whole or not at all, loading it.
 
-    config.json        format, version, settings, classes, and the SHA-256 of the two files below
+    config.json        format, settings, classes, how it was made, the SHA-256 of the next two
     tokenizer.json     the subword vocabulary
     model.safetensors  the weights
     history.jsonl      an epoch a line
@@ -8,7 +8,7 @@
     plots/*.png        training curves and confusion matrix
     README.md          the model card
 
-Reading one runs no code: JSON and safetensors are data.
+What makes one sound is in checks.py; reading.py reads it without running code.
 """
 
 from __future__ import annotations
@@ -16,39 +16,48 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from carryline.errors import ConfigError, ModelError, OutputError
-from carryline.files import write_whole
-from carryline.model import network
+from carryline.errors import ModelError, OutputError
+from carryline.files import status_of, write_folder_whole, write_whole
+from carryline.model import network, reading
+from carryline.model.checks import (
+    FORMAT,
+    HASHED,
+    LARGEST_CONFIG,
+    check_head,
+    check_layout,
+    check_metrics,
+    check_row,
+    layout_of,
+    limits,
+    most_brackets,
+)
 from carryline.model.config import Config
-from carryline.model.history import KEYS
+from carryline.text.data import Label
+from carryline.text.tokens import visible
 
-FORMAT = 1
 CHECKPOINT_FILES = ("checkpoint.safetensors", "tokenizer.json")
-HASHED = ("tokenizer.json", "model.safetensors")
-FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
-LARGEST_WEIGHTS = 8 << 30  # bytes; two billion parameters
-LARGEST_JSON = 256 << 20  # bytes; a vocabulary of a million entries takes some 50 MB
-Label = str | int | float | bool
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a model directory holds."""
+    """What a model directory holds.
+
+    made: where the model comes from, None when nobody said: `carryline` (version), `date` (ISO,
+    UTC), `texts` and `validation_texts`, `class_counts` (of the texts trained on, in the order of
+    `classes`), `sources` (of those texts: a list of `name` and `sha256`; empty for texts in
+    memory).
+    """
 
     config: Config
     classes: list[Label]
@@ -56,6 +65,7 @@ class Stored:
     weights: dict[str, NDArray[np.float32]]
     history: list[dict[str, Any]]
     metrics: dict[str, Any] | None
+    made: dict[str, Any] | None = None
 
 
 def holds_model(path: str | Path) -> bool:
@@ -66,6 +76,11 @@ def holds_model(path: str | Path) -> bool:
 def check_output(path: str | Path, *, replace: bool = False) -> None:
     """Raises `OutputError` unless `path` is free (or, with `replace`, holds a model)."""
     path = Path(path)
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            status_of(path)
+    except OSError as error:
+        raise OutputError(f"{_shown(path)} cannot be made: {error.strerror}") from None
     if path.is_dir() and not any(path.iterdir()):
         return
     if holds_model(path):
@@ -89,203 +104,100 @@ def save(
     """Write a model directory: whole, or not at all.
 
     extras(folder) adds what is made from the rest (plots, card). Raises `OutputError` as
-    `check_output` does, `OSError` when the disk is full.
+    `check_output` does and when a file would be larger than `load` reads, `OSError` when the disk
+    is full.
     """
     check_output(path, replace=replace)
-    path = Path(path).resolve()  # a link stays, what it names gives way
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        _write(folder, stored)
+    contents = _contents(stored)
+
+    def fill(folder: Path) -> None:
+        for name, content in contents.items():
+            write_whole(folder / name, content)
         extras(folder)
-        folder.chmod(0o755)
-        _move(folder, path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+
+    write_folder_whole(Path(path), fill)
 
 
-def _write(folder: Path, stored: Stored) -> None:
+def _contents(stored: Stored) -> dict[str, bytes]:
+    """The files by name; what `load` would refuse is refused here."""
+    for number, row in enumerate(stored.history, 1):
+        check_row(Path("history.jsonl"), number, row)
+    check_metrics(Path("metrics.json"), stored.metrics, stored.classes)
+    outputs = network.outputs(len(stored.classes))
+    check_layout(Path("model.safetensors"), layout_of(stored.weights), stored.config, outputs)
     files = {
         "tokenizer.json": stored.tokenizer.encode(),
         "model.safetensors": save_tensors(stored.weights),
         "history.jsonl": "".join(json.dumps(row) + "\n" for row in stored.history).encode(),
         "metrics.json": _json(stored.metrics),
     }
-    files["config.json"] = _json(
-        {
-            "format": FORMAT,
-            "config": stored.config.to_dict(),
-            "classes": stored.classes,
-            "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in HASHED},
-        }
-    )
-    for name, content in files.items():
-        write_whole(folder / name, content)
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "config": stored.config.to_dict(),
+        "classes": stored.classes,
+        "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in HASHED},
+    }
+    if stored.made is not None:
+        head["made"] = stored.made
+    check_head(Path("config.json"), head)
+    files["config.json"] = _json(head)
+    for name, most in limits(stored.config, stored.classes).items():
+        if len(files[name]) > most:
+            raise OutputError(
+                f"{name} would have {len(files[name])} bytes; at most {most} could be read again"
+            )
+    return files
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _move(folder: Path, path: Path) -> None:
-    """Bring the finished folder to its place; an older model gives way only at the last moment."""
-    if not holds_model(path):
-        folder.replace(path)
-        return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        path.replace(old)
-        folder.replace(path)
-    except BaseException:
-        if not path.exists():
-            old.replace(path)
-        else:
-            old.rmdir()
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def load(path: str | Path) -> Stored:
     """Read a model directory. Raises `ModelError` that says what is wrong with it."""
     path = Path(path)
-    if not path.is_dir():
-        raise ModelError(f"no model at {path}: there is no such folder")
-    if not holds_model(path):
-        raise ModelError(f"no model at {path}: the folder has no config.json")
-    head = _read_json(path / "config.json", dict)
-    config, classes, hashes = _check_head(path, head)
-    tokenizer = _read_checked(path / "tokenizer.json", hashes, LARGEST_JSON)
-    weights = _read_weights(path / "model.safetensors", hashes, config, classes)
+    _check_folder(path)
+    file = path / "config.json"
+    head = check_head(file, reading.read_json(file, LARGEST_CONFIG))
+    most, outputs = limits(head.config, head.classes), network.outputs(len(head.classes))
+    file = path / "tokenizer.json"
+    tokenizer = reading.text_of(file, reading.read_hashed(file, most[file.name], head.hashes))
+    weights = reading.read_weights(
+        path / "model.safetensors", most["model.safetensors"], head.hashes, head.config, outputs
+    )
+    history = reading.read_history(path / "history.jsonl", most["history.jsonl"])
+    file = path / "metrics.json"
+    brackets = most_brackets(head.classes)
+    metrics = reading.read_json(file, most[file.name], brackets=brackets)
+    check_metrics(file, metrics, head.classes)
     return Stored(
-        config=config,
-        classes=classes,
-        tokenizer=_decode(path / "tokenizer.json", tokenizer),
-        weights=weights,
-        history=_read_history(path / "history.jsonl"),
-        metrics=_read_metrics(path / "metrics.json"),
+        head.config,
+        head.classes,
+        tokenizer,
+        weights,
+        history,
+        metrics,
+        head.made,
     )
 
 
-def _check_head(
-    path: Path, head: Mapping[str, Any]
-) -> tuple[Config, list[Label], Mapping[str, str]]:
-    file = path / "config.json"
-    if head.get("format") != FORMAT:
-        raise ModelError(
-            f"{file}: this Carryline reads format {FORMAT}, not {head.get('format')!r}"
-        )
-    odd = head.keys() - {"format", "config", "classes", "sha256"}
-    if odd:
-        raise ModelError(f"{file}: unknown entries {', '.join(sorted(odd))}")
-    settings, classes, hashes = head.get("config"), head.get("classes"), head.get("sha256")
-    if not isinstance(settings, dict):
-        raise ModelError(f"{file}: 'config' must be an object")
+def _check_folder(path: Path) -> None:
+    """Raises `ModelError` unless there is a folder with a config.json, as far as one may look."""
     try:
-        config = Config.from_dict(settings)
-    except ConfigError as error:
-        raise ModelError(f"{file}: {error}") from None
-    if not _are_classes(classes):
-        raise ModelError(f"{file}: 'classes' must be a list of two or more different labels")
-    if not isinstance(hashes, dict) or set(hashes) != set(HASHED):
-        raise ModelError(f"{file}: 'sha256' must name {' and '.join(HASHED)}")
-    return config, cast(list[Label], classes), hashes
-
-
-def _are_classes(value: Any) -> bool:
-    if not isinstance(value, list) or not all(isinstance(c, str | int | float) for c in value):
-        return False
-    if any(c != c for c in value):
-        return False
-    return len(value) >= 2 and len({str(c) for c in value}) == len(value)
-
-
-def _read(file: Path, most: int = LARGEST_JSON) -> bytes:
-    try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{file} must be an ordinary file")
-        if status.st_size > most:
-            raise ModelError(f"{file} is {status.st_size} bytes; at most {most} are read")
-        return file.read_bytes()
+        if not stat.S_ISDIR(status_of(path).st_mode):
+            raise ModelError(f"no model at {path}: it is not a folder")
+        if not holds_model(path):
+            raise ModelError(f"no model at {path}: the folder has no config.json")
     except FileNotFoundError:
-        raise ModelError(f"{file} is missing") from None
+        raise ModelError(f"no model at {path}: there is no such folder") from None
     except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
+        raise ModelError(f"no model at {_shown(path)}: {error.strerror}") from None
 
 
-def _decode(file: Path, content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file}: not UTF-8 at byte {error.start}") from None
-
-
-def _read_json(file: Path, kind: type) -> Any:
-    content = _read(file)
-    try:
-        value = json.loads(_decode(file, content))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file} is not JSON: {error}") from None
-    if not isinstance(value, kind):
-        raise ModelError(f"{file} must hold a JSON {kind.__name__}")
-    return value
-
-
-def _read_checked(file: Path, hashes: Mapping[str, str], most: int) -> bytes:
-    content = _read(file, most)
-    if hashlib.sha256(content).hexdigest() != hashes[file.name]:
-        raise ModelError(
-            f"{file} is damaged or belongs to another model: its SHA-256 is not the one in "
-            "config.json"
-        )
-    return content
-
-
-def _read_weights(
-    file: Path, hashes: Mapping[str, str], config: Config, classes: list[Label]
-) -> dict[str, NDArray[np.float32]]:
-    content = _read_checked(file, hashes, LARGEST_WEIGHTS)
-    try:
-        weights = load_tensors(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{file} is not a safetensors file: {error}") from None
-    rows = weights["embedding.weight"].shape[:1] if "embedding.weight" in weights else (0,)
-    expected = network.parameter_shapes(config, sum(rows), network.outputs(len(classes)))
-    if weights.keys() != expected.keys():
-        odd = sorted(weights.keys() ^ expected.keys())
-        raise ModelError(f"{file}: the weights do not fit the configuration: {', '.join(odd[:5])}")
-    for name, shape in expected.items():
-        value = weights[name]
-        if value.shape != shape or value.dtype != np.float32:
-            raise ModelError(
-                f"{file}: {name} must be float32 {list(shape)}, it is {value.dtype} "
-                f"{list(value.shape)}"
-            )
-        if not np.isfinite(value).all():
-            raise ModelError(f"{file}: {name} holds a value that is not finite")
-    return {name: weights[name] for name in expected}
-
-
-def _read_history(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in _decode(file, _read(file)).splitlines():
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-            raise ModelError(f"{file}: line {len(rows) + 1} is not JSON") from None
-        if not isinstance(rows[-1], dict) or not rows[-1].keys() >= KEYS:
-            raise ModelError(f"{file}: line {len(rows)} must be an object with {sorted(KEYS)}")
-    if not rows:
-        raise ModelError(f"{file} must have a line an epoch, it has none")
-    return rows
-
-
-def _read_metrics(file: Path) -> dict[str, Any] | None:
-    value = _read_json(file, object)
-    if value is not None and not (isinstance(value, dict) and value.keys() >= FIGURES):
-        raise ModelError(f"{file} must hold null or an object with {sorted(FIGURES)}")
-    return value
+def _shown(path: Path) -> str:
+    """A path for a message: what the system refuses may be long, or no text at all."""
+    text = visible(str(path))
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
 
 
 def holds_checkpoint(folder: str | Path) -> bool:

@@ -52,6 +52,7 @@ class Fitted:
     network: Network
     history: list[dict[str, Any]]
     metrics: dict[str, Any] | None
+    made: dict[str, Any] | None = None
     interrupted: bool = False
     seconds: float = 0.0
     texts: int = 0
@@ -128,7 +129,7 @@ class TextClassifier(Estimator):
             chances = network.probabilities(net.logits(valid_data.ragged, threads=threads))
             figures = metrics.evaluate(chances, valid_data.targets, classes)
         self._fitted = Fitted(
-            self.config, classes, tokenizer, net, run.history, figures,
+            self.config, classes, tokenizer, net, run.history, figures, None,
             run.interrupted, time.perf_counter() - began, len(examples[0]),
         )  # fmt: skip
         return self
@@ -210,6 +211,7 @@ class TextClassifier(Estimator):
             self.network.weights,
             self.history,
             self.metrics,
+            self.made,
         )
         storage.save(path, stored, extras=self._illustrate, replace=replace)
 
@@ -241,6 +243,11 @@ class TextClassifier(Estimator):
     def metrics(self) -> dict[str, Any] | None:
         """Of `metrics.evaluate` on the validation part, None without one."""
         return self._fitted.metrics if self._fitted else None
+
+    @property
+    def made(self) -> dict[str, Any] | None:
+        """Where the model comes from (see `storage.Stored`)."""
+        return self._fitted.made if self._fitted else None
 
     @property
     def interrupted(self) -> bool:
@@ -311,24 +318,26 @@ class TextClassifier(Estimator):
         return np.concatenate(parts), tokens
 
     def _illustrate(self, folder: Path) -> None:
-        """Plots and card, where matplotlib is installed; the card alone without it."""
-        from carryline.evaluation import report
+        """Plots, where matplotlib is installed, and the card."""
+        from carryline.evaluation import card
 
-        write_whole(
-            folder / "README.md",
-            report.model_card(
-                self.trained.config, self.classes, self.parameters, self.history, self.metrics,
-                "the validation part",
-            ).encode(),
+        text = card.model_card(
+            self.trained.config, self.classes, self.parameters, self.history, self.metrics,
+            "the validation part", self.trained.made,
         )  # fmt: skip
+        text = card.illustrated(text, self._draw(folder / "plots"))
+        write_whole(folder / "README.md", text.encode())
+
+    def _draw(self, folder: Path) -> list[str]:
+        """The names of the pictures that were drawn."""
+        from carryline.evaluation import pictures
+
         try:
             import matplotlib  # noqa: F401
         except ImportError:
-            return
-        (folder / "plots").mkdir()
-        report.plot_history(self.history, folder / "plots" / "history.png")
-        if self.metrics is not None:
-            report.plot_confusion(self.metrics, folder / "plots" / "confusion.png")
+            return []
+        folder.mkdir()
+        return pictures.draw(folder, self.history, self.metrics)
 
 
 def load(path: str | Path) -> TextClassifier:
@@ -347,7 +356,7 @@ def load(path: str | Path) -> TextClassifier:
     classifier._adopt(stored.config)
     net = Network(stored.config, stored.weights)
     classifier._fitted = Fitted(
-        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics
+        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics, stored.made
     )
     return classifier
 

@@ -14,6 +14,8 @@ from carryline.text.values import as_label, as_text
 
 Examples = tuple[list[str], list[Label]]
 ENOUGH = 20  # labels, all of them different, are numbers to be predicted or texts, not classes
+# A model keeps its confusion matrix: of so many classes 34 MB as numbers, 50 MB as a file.
+MOST_CLASSES = 2048
 
 
 def checked_texts(texts: Iterable[Any]) -> list[str]:
@@ -92,8 +94,9 @@ def _column(values: Any, what: str) -> list[Any]:
 def classes_of(labels: Sequence[Label]) -> list[Label]:
     """The different labels: numbers by size, else by name.
 
-    Raises `DataError` below two, and when `ENOUGH` labels or more are all different: then they are
-    no classes (texts and labels the wrong way round, numbers to be predicted, a column of ids).
+    Raises `DataError` below two, above `MOST_CLASSES`, and when `ENOUGH` labels or more are all
+    different: then they are no classes (texts and labels the wrong way round, numbers to be
+    predicted, a column of ids).
     """
     by_name = {str(label): label for label in labels}
     if len(by_name) < 2:
@@ -102,6 +105,11 @@ def classes_of(labels: Sequence[Label]) -> list[Label]:
         raise DataError(
             f"labels must be classes that texts share, all {len(labels)} are different: "
             f"{labels[0]!r}, {labels[1]!r}, …"
+        )
+    if len(by_name) > MOST_CLASSES:
+        raise DataError(
+            f"there can be at most {MOST_CLASSES} classes, there are {len(by_name)}; "
+            "is it the right column that holds the labels?"
         )
     classes = list(by_name.values())
     if all(isinstance(label, int | float) for label in classes):

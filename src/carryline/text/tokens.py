@@ -29,6 +29,7 @@ import numpy as np
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from carryline import files
 from carryline.errors import ConfigError, InputError, ModelError
 from carryline.recurrence.ragged import Ragged
 from carryline.text.words import Words, encodable
@@ -37,7 +38,6 @@ PAD = 0
 PAD_PIECE = "<pad>"
 SMALLEST = 257  # <pad> and the bytes
 LARGEST = 1 << 20
-LARGEST_FILE = 1 << 28  # bytes of a tokenizer.json; a million entries take about 50 MB
 # Training is quadratic in the longest word ("a" a million times over took nine minutes), so it
 # learns from words cut to this many bytes. Encoding is not, and does not cut.
 LONGEST_PIECE = 256
@@ -98,12 +98,8 @@ class Tokenizer:
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`. Raises `ModelError` as `from_json` does."""
-        path = Path(path)
         try:
-            size = path.stat().st_size
-            if size > LARGEST_FILE:
-                raise ModelError(f"{path} has at most {LARGEST_FILE} bytes, it has {size}")
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            return cls.from_json(files.read(Path(path), largest_file(LARGEST)).decode())
         except OSError as error:
             raise ModelError(f"cannot read {path}: {error.strerror}") from None
         except UnicodeDecodeError as error:
@@ -167,6 +163,15 @@ class Tokenizer:
     def _pieces(self) -> list[bytes]:
         entries = list(self._document["model"]["vocab"])
         return [b"", *(bytes(_BYTES[c] for c in entry) for entry in entries[1:])]
+
+
+def largest_file(vocabulary: int) -> int:
+    """Bytes that a `tokenizer.json` of at most so many entries has at most.
+
+    An entry is there twice, in up to two bytes a character. So long are few: in a large vocabulary
+    they take about 50 bytes each.
+    """
+    return (1 << 12) + min(vocabulary * (4 * LONGEST_PIECE + 64), (1 << 24) + 64 * vocabulary)
 
 
 def visible(text: str) -> str:
