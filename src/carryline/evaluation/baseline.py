@@ -109,12 +109,12 @@ def _figures(predicted: Integers, y: Integers) -> dict[str, float]:
 
 
 def _sample(texts: Sequence[str], y: Integers, characters: float) -> tuple[list[str], Integers]:
-    """All of them, or where they are longer together, so many that they come to `characters`; one
-    text may then be a 200th of these."""
+    """All of them, or where they are longer together, so many that they come to `characters`. A
+    text is then cut so that 200 of them, and one of each class, have room."""
     texts = list(texts)
     if sum(map(len, texts)) <= characters:
         return texts, y
-    longest = max(1, int(characters / 200))
+    longest = max(1, int(characters / max(200, len(np.unique(y)))))
     texts = [text[:longest] for text in texts]
     share = characters / max(1, sum(map(len, texts)))
     rows, _ = split(y.tolist(), max(0.0, 1 - share), seed=0)
