@@ -45,7 +45,7 @@ sanitize: .venv/installed
 
 wheel: .venv/wheel
 
-wheels: .venv/bench
+wheels: .venv/installed
 	CARRYLINE_ALL_PYTHONS=1 CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" \
 	  $(BIN)/python -m pytest tests/test_wheel.py
 

@@ -21,8 +21,8 @@ from carryline.errors import InputError
 from carryline.text.data import Label, split
 
 NAME = "TF-IDF + logistic regression"
-# C: the best of 3, 10, 30 and 100 in the mean over six sets of sentences, questions, tweets,
-# reviews and news; none of the four is 1 % worse there.
+# 3, 10, 30 and 100 give 0.813, 0.821, 0.824 and 0.825 in the mean over held-out tenths of six sets
+# (sentences, questions, intents, tweets, reviews, news); 100 takes half as long again.
 C = 30
 # What a second is enough for, on a core that others use too: with 127,000 texts of 240 characters
 # in four classes, at random, all takes 10 s of the processor; with 25,000 film reviews 6.5 s.
