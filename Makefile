@@ -5,13 +5,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find src csrc -name '*.py' -o -name '*.h' -o -name '*.cc') \
            CMakeLists.txt pyproject.toml README.md constraints.txt
 
-.PHONY: help demo test lint types pytest sanitize wheel bench clean
+.PHONY: help demo test lint types pytest sanitize wheel wheels bench clean
 
 help:
 	@echo "make demo    install, train on real reviews, evaluate, classify your own sentences"
 	@echo "make test    everything CI runs: lint, types, tests, sanitize"
 	@echo "make bench   benchmarks beside their peers, into benchmarks/RESULTS.md"
-	@echo "make wheel   dist/carryline-*.whl"
+	@echo "make wheel   dist/carryline-*.whl, for the Python that \$$PYTHON names (python3)"
+	@echo "make wheels  a wheel for each Python from 3.10 on that is there, built and tried"
 	@echo "make clean   delete all that was made"
 
 demo: .venv/installed
@@ -43,6 +44,10 @@ sanitize: .venv/installed
 	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py
 
 wheel: .venv/wheel
+
+wheels: .venv/installed
+	CARRYLINE_ALL_PYTHONS=1 CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" \
+	  $(BIN)/python -m pytest tests/test_wheel.py
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/results.py $(BENCH)

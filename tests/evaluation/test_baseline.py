@@ -126,6 +126,15 @@ def test_more_text_than_there_is_time_for_is_sampled(monkeypatch: pytest.MonkeyP
     assert linear["accuracy"] > 0.4
 
 
+@pytest.mark.parametrize("classes", [2, 700])
+def test_a_sample_is_no_longer_than_it_may_be(classes: int) -> None:
+    """Long texts of many classes, each of which keeps one: they are cut."""
+    y = np.arange(1400) % classes
+    texts, kept = module._sample(["long " * 100] * 1400, y, 6000)
+    assert sum(map(len, texts)) == pytest.approx(6000, rel=0.1)
+    assert set(kept) == set(y)
+
+
 def test_many_classes_are_trained_on_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VISITS", 3e6)
     texts = {}

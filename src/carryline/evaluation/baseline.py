@@ -18,8 +18,8 @@ from carryline.errors import InputError
 from carryline.text.data import Label, split
 
 NAME = "TF-IDF + logistic regression"
-# C: the best of 3, 10, 30 and 100 in the mean over six sets of sentences, questions, tweets,
-# reviews and news; none of the four is 1 % worse there.
+# 3, 10, 30 and 100 give 0.813, 0.821, 0.824 and 0.825 in the mean over held-out tenths of six sets
+# (sentences, questions, intents, tweets, reviews, news); 100 takes half as long again.
 C = 30
 # What a second is enough for, on a core that others use too.
 CHARACTERS = 1.5e6  # to count the words of; half of the time
@@ -104,12 +104,12 @@ def _figures(predicted: Integers, y: Integers) -> dict[str, float]:
 
 
 def _sample(texts: Sequence[str], y: Integers, characters: float) -> tuple[list[str], Integers]:
-    """All of them, or where they are longer together, so many that they come to `characters`; one
-    text may then be a 200th of these."""
+    """All of them, or where they are longer together, so many that they come to `characters`. A
+    text is then cut so that 200 of them, and one of each class, have room."""
     texts = list(texts)
     if sum(map(len, texts)) <= characters:
         return texts, y
-    longest = max(1, int(characters / 200))
+    longest = max(1, int(characters / max(200, len(np.unique(y)))))
     texts = [text[:longest] for text in texts]
     share = characters / max(1, sum(map(len, texts)))
     rows, _ = split(y.tolist(), max(0.0, 1 - share), seed=0)
