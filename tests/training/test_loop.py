@@ -1,6 +1,6 @@
 """Training: what a step reads, how a run ends, and that it ends alike however often it is stopped.
 
-The golden trace was written by `python tests/test_training.py`. Its tolerance: instruction sets
+The golden trace was written by `python tests/training/test_loop.py`. Its tolerance: instruction sets
 round differently (unit 6e-8), which moves a gradient by some 1e-6 of its size. Adam divides that
 size out; where a gradient is rounding alone, the weight moves at random by at most the learning
 rate, and the loss by that times a gradient of 1e-7. Over 6 steps both stay below 1e-5 (3e-8 was
@@ -30,7 +30,7 @@ from carryline.recurrence.ragged import Ragged
 from carryline.training import batches, checkpoint
 from carryline.training.batches import epoch_batches
 from carryline.training.loop import Labelled, Run, learning_rate, train
-from carryline.training.progress import Quiet
+from carryline.training.progress import Callback
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "training.json"
 VOCABULARY, TOKENS = 40, 73  # of the problem below
@@ -53,8 +53,9 @@ def trained(
     classes: int = 2, threads: int = 1, folder: Path | None = None, resume: bool = False,
     progress: Any = None,
 ) -> Run:  # fmt: skip
-    run = Run(config, classes, VOCABULARY, threads, progress or Quiet(), folder)
-    train(run, data or problem(), valid, resume=resume)
+    source = folder if resume else None
+    run = Run(config, classes, VOCABULARY, threads, progress or Callback(), folder, source)
+    train(run, data or problem(), valid)
     return run
 
 
@@ -128,7 +129,7 @@ def test_learning_rate() -> None:
 def test_class_weights_make_every_class_count_the_same(classes: int) -> None:
     data = problem(24, classes)
     data.targets[:18] = 0
-    config = config_of(class_weights="balanced", epochs=1, learning_rate=1e-300)
+    config = config_of(class_weights="balanced", epochs=1, learning_rate=1e-300, seed=1)
     run = trained(config, data, classes=classes)
     chances = network.probabilities(network.Network(config, run.best).logits(data.ragged))
     each = -np.log(chances[np.arange(24), data.targets])
@@ -169,7 +170,7 @@ def test_history_rows() -> None:
 
 
 @dataclass
-class Watcher(Quiet):
+class Watcher(Callback):
     """Notes the steps; presses Ctrl-C when the step or epoch `at` is reached."""
 
     at: tuple[str, int] = ("", 0)
@@ -227,9 +228,11 @@ def test_a_resumed_run_must_be_the_same_one(tmp_path: Path) -> None:
     config, data, valid = config_of(), problem(), problem(8)
     trained(config, data, valid, folder=tmp_path)
     assert trained(config, data, valid, folder=tmp_path, resume=True).history
+    other, weights = config.replace(hidden=9, clip=1), np.ones(20, np.float32)
     changes: dict[str, tuple[Config, Labelled, Labelled | None]] = {
-        "settings": (config.replace(epochs=4), data, valid),
+        r"settings \(hidden: \[8\], yours \[9\]; clip: 0.0, yours 1.0\);": (other, data, valid),
         "training data": (config, Labelled(data.ragged, 1 - data.targets), valid),
+        "training data;": (config, Labelled(data.ragged, data.targets, weights), valid),
         "validation data": (config, data, None),
     }
     for what, changed in changes.items():
@@ -286,10 +289,10 @@ def damage(file: Path, kind: str, value: Any) -> None:
     ids=lambda value: str(value)[:30],
 )
 def test_a_damaged_checkpoint_is_refused(kind: str, value: Any, tmp_path: Path) -> None:
-    trained(config_of(), folder=tmp_path)
+    trained(config_of(), valid=problem(shift=1), folder=tmp_path)
     damage(tmp_path / checkpoint.NAME, kind, value)
     with pytest.raises(ModelError, match="no checkpoint") as caught:
-        trained(config_of(), folder=tmp_path, resume=True)
+        trained(config_of(), valid=problem(shift=1), folder=tmp_path, resume=True)
     assert str(tmp_path / checkpoint.NAME) in str(caught.value)
 
 

@@ -30,7 +30,7 @@ def command(model: str, output: Path | None) -> None:
     classifier = load(model)
     folder = output or Path(model) / "plots"
     folder.mkdir(parents=True, exist_ok=True)
-    report.plot_history(classifier.history, folder / "history.png")
+    report.plot_history(classifier.history, folder / "history.png", classifier.config.keep)
     click.echo(folder / "history.png")
     if classifier.metrics is None:
         click.echo(f"{model} was trained without validation: no confusion matrix", err=True)

@@ -28,18 +28,18 @@ _TRAINING, _VALIDATION, _INK, _FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec
 _WRITTEN_CLASSES = 60
 
 
-def plot_history(history: Sequence[dict[str, Any]], path: str | Path) -> None:
+def plot_history(history: Sequence[dict[str, Any]], path: str | Path, keep: str = "loss") -> None:
     """Loss and accuracy over the epochs, training and validation, as a PNG.
 
     history: a row an epoch, as in history.jsonl; `valid_loss` and `valid_accuracy` may be None.
-    The epoch of the lowest validation loss, whose weights are kept, is marked. Raises `InputError`
+    The epoch whose weights are kept, the best by `keep`, is marked. Raises `InputError`
     without an epoch, `OutputError` when `path` cannot be written, `MissingExtraError` without
     matplotlib.
     """
     if not history:
         raise InputError("a history has one epoch or more to be drawn, it has none")
     figure = _figure(9.0, 3.6)
-    best = best_epoch(history)
+    best = best_epoch(history, keep)
     loss, accuracy = figure.subplots(1, 2)
     for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set_title(key.capitalize(), loc="left", fontsize=11, color=_INK)
@@ -112,7 +112,7 @@ def model_card(
         _USE,
         "## How it was made",
         _rows(["setting", "value"], settings),
-        *_training(history),
+        *_training(history, config.keep),
         "## Limits",
         "\n".join(f"- {limit}" for limit in [*_LIMITS, *([] if config.mask else [_READS_PADS])]),
     ]
@@ -185,10 +185,10 @@ def _figures(metrics: dict[str, Any] | None, evaluated_on: str) -> list[str]:
     ]
 
 
-def _training(history: Sequence[dict[str, Any]]) -> list[str]:
+def _training(history: Sequence[dict[str, Any]], keep: str) -> list[str]:
     if not history:
         return []
-    best = best_epoch(history)
+    best = best_epoch(history, keep)
     head = ["epoch", "loss", "accuracy", "validation loss", "validation accuracy"]
     head += ["learning rate", "tokens a second", "seconds"]
     keys = {"loss": ".4f", "accuracy": ".2%", "valid_loss": ".4f", "valid_accuracy": ".2%"}

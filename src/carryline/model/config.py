@@ -18,8 +18,13 @@ POOLINGS = ("last", "max", "mean", "concat")
 BATCHINGS = ("length", "shuffle")
 SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
+KEEPS = ("loss", "accuracy", "macro_f1")
 PRECISIONS = ("fp32", "bf16")
-ADDED = ("precision",)  # after the first model files were written: when absent, the default
+ADDED = ("precision", "keep")  # after the first model files were written: when absent, the default
+# What the weights belong to: a model that is trained further has these as they were.
+NETWORK = (
+    "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,8 @@ class Config:
     warmup: float = 0.0  # share of all steps in which the rate rises linearly from 0
     weight_decay: float = 0.0
     clip: float = 0.0  # largest 2-norm of all gradients together; 0: no clipping
-    patience: int = 0  # stop after so many epochs without a better validation loss; 0: never
+    keep: str = "loss"  # whose weights: of the epoch best by validation loss, accuracy, macro_f1
+    patience: int = 0  # stop after so many epochs that were no better by `keep`; 0: never
     class_weights: str = "none"  # none, balanced
     precision: str = "fp32"  # of the recurrence's factors: fp32, or bf16 (faster)
     seed: int = 0
@@ -78,6 +84,13 @@ class Config:
         if missing:
             raise ConfigError(f"missing settings: {', '.join(sorted(missing))}")
         return config
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The settings of theirs that ours has otherwise, as `dropout: 0.5, yours 0.3; ...`."""
+    return "; ".join(
+        f"{key}: {value}, yours {ours[key]}" for key, value in theirs.items() if value != ours[key]
+    )
 
 
 def _rules(c: Config) -> list[tuple[str, bool]]:
@@ -107,6 +120,7 @@ def _rules(c: Config) -> list[tuple[str, bool]]:
         (f"0 <= warmup <= 1, it is {c.warmup}", 0 <= c.warmup <= 1),
         (f"0 <= weight_decay < 1, it is {c.weight_decay}", 0 <= c.weight_decay < 1),
         (f"0 <= clip < inf, it is {c.clip}", 0 <= c.clip < float("inf")),
+        (f"keep is one of {', '.join(KEEPS)}, it is {c.keep!r}", c.keep in KEEPS),
         (f"patience >= 0, it is {c.patience}", c.patience >= 0),
         (
             f"class_weights is one of {', '.join(CLASS_WEIGHTS)}, it is {c.class_weights!r}",

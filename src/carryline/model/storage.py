@@ -20,7 +20,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +37,6 @@ from carryline.model.config import Config
 from carryline.model.history import KEYS
 
 FORMAT = 1
-CHECKPOINT_FILES = ("checkpoint.safetensors", "tokenizer.json")
 HASHED = ("tokenizer.json", "model.safetensors")
 FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
 LARGEST_WEIGHTS = 8 << 30  # bytes; two billion parameters
@@ -286,19 +284,3 @@ def _read_metrics(file: Path) -> dict[str, Any] | None:
     if value is not None and not (isinstance(value, dict) and value.keys() >= FIGURES):
         raise ModelError(f"{file} must hold null or an object with {sorted(FIGURES)}")
     return value
-
-
-def holds_checkpoint(folder: str | Path) -> bool:
-    """Whether a run got so far that it can be gone on with."""
-    return (Path(folder) / CHECKPOINT_FILES[0]).exists()
-
-
-def discard(checkpoint: str | Path) -> None:
-    """Delete a checkpoint folder that is not needed any more; what is not Carryline's stays."""
-    checkpoint = Path(checkpoint)
-    for name in CHECKPOINT_FILES:
-        (checkpoint / name).unlink(missing_ok=True)
-    for left in checkpoint.glob(".*.safetensors.*"):  # of a write that was killed
-        left.unlink(missing_ok=True)
-    with suppress(OSError):
-        checkpoint.rmdir()

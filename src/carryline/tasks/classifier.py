@@ -20,20 +20,13 @@ from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.recurrence.machine import checked_threads
 from carryline.recurrence.ragged import Ragged
-from carryline.text import cache
 from carryline.text.data import Label
-from carryline.text.examples import (
-    Examples,
-    checked_examples,
-    checked_texts,
-    classes_of,
-    hold_out,
-    targets_of,
-)
+from carryline.text.examples import checked_examples, checked_texts, targets_of
 from carryline.text.tokens import Tokenizer
 
 if TYPE_CHECKING:
-    from carryline.training.progress import Progress
+    from carryline.tasks.fitting import Validation
+    from carryline.training.progress import Callback
 
 Array = NDArray[Any]
 
@@ -64,59 +57,69 @@ class TextClassifier:
         self,
         texts: Sequence[str],
         labels: Sequence[Label],
+        sample_weight: Sequence[float] | Array | None = None,
         *,
-        valid: tuple[Sequence[str], Sequence[Label]] | float | None = 0.1,
+        valid: Validation = 0.1,
         threads: int | None = None,
+        out: str | Path | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | None = None,
+        warm_start: bool = False,
+        verbose: bool | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> TextClassifier:
         """Train on texts and their labels, one label a text, two or more classes.
 
-        valid: examples to validate on, or the share of the texts to hold out for it (each class
-        alike), 0 or None for none. The weights of the epoch with the lowest validation loss are
-        kept. checkpoint: a folder where each epoch's state is written; resume: go on from it.
-        Ctrl-C ends training; what was best so far is kept. Raises `DataError`, `TrainingError`.
+        sample_weight: how much each text counts in the loss [texts], 0 or more; one of 0 is as if
+        it were not there, and only what they are to each other matters. valid: examples to validate
+        on, or the share of the texts to hold out for it (each class alike), 0 or None for none;
+        they all count the same. The weights of the epoch that is best by the setting `keep` are
+        kept. Ctrl-C ends training; what was best so far is kept.
+
+        out: a folder for the model, which must not exist; that is found out now, and the model is
+        saved at the end. Each epoch's state is written to the folder checkpoint, or else to
+        `out`.partial, where no other process may train meanwhile; when the model is saved, the last
+        state goes with it (its checkpoint.safetensors, which may be deleted). resume: go on from
+        that state, with the same settings and data. `patience` may change, and `epochs` be more
+        than they were, of a finished run too: with a constant rate and no warm-up to the same bits
+        as a run of so many from the start; else the rate is from there on that of the longer run.
+
+        warm_start: go on from the weights and the vocabulary that the classifier has. The settings
+        of the network must be the same. When the labels are not all among its classes, they become
+        its classes, and it gets a new head.
+
+        verbose: None shows progress on a terminal and in a notebook, True everywhere, False
+        nowhere. callbacks: each a `carryline.Callback`, told what there is to show.
+
+        Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
         _need_extra()
         from carryline.evaluation import metrics
-        from carryline.training.loop import Labelled, Run, train
-        from carryline.training.progress import Quiet
+        from carryline.tasks import fitting
+        from carryline.training.folder import Place
+        from carryline.training.progress import watching
 
         began = time.perf_counter()
-        examples = checked_examples(texts, labels)
-        classes = classes_of(examples[1])
-        if isinstance(valid, tuple):
-            held: Examples | None = checked_examples(*valid)
-        else:
-            examples, held = hold_out(examples, valid or 0.0, self.config.seed)
-        targets = targets_of(examples[1], classes)
-        held_targets = None if held is None else targets_of(held[1], classes)
-        folder = Path(checkpoint) if checkpoint else None
-        progress = progress or Quiet()
-        tokenizer = _tokenizer(examples[0], self.config, folder, resume, progress)
-        run = Run(
-            self.config,
-            len(classes),
-            tokenizer.size,
-            checked_threads(threads),
-            progress,
-            folder,
-        )
-        data = Labelled(cache.ids(tokenizer, examples[0]), targets)
-        valid_data = None
-        if held is not None and held_targets is not None:
-            valid_data = Labelled(cache.ids(tokenizer, held[0]), held_targets)
-        train(run, data, valid_data, resume=resume)
-        self.classes, self._tokenizer = classes, tokenizer
-        self._network = Network(self.config, run.best)
-        self.history, self.interrupted = run.history, run.interrupted
-        self.texts = len(examples[0])
-        self.metrics = None
-        if valid_data is not None:
-            chances = self._chances(valid_data.ragged, threads)
-            self.metrics = metrics.evaluate(chances, valid_data.targets, classes)
-        self.seconds = time.perf_counter() - began
+        place = Place.of(out, checkpoint, resume)
+        place.check()
+        known = None
+        if warm_start:
+            fitting.check_network(self.network.config, self.config)
+            known = fitting.Known(self.classes, self.tokenizer, self.network.weights)
+        parts = fitting.prepared(texts, labels, sample_weight, valid, self.config.seed, known)
+        with watching(verbose, callbacks) as watcher, place.occupied():
+            run, tokenizer, held = fitting.train(
+                self.config, parts, known, place, checked_threads(threads), watcher
+            )
+            self.classes, self._tokenizer = parts.classes, tokenizer
+            self._network = Network(self.config, run.best)
+            self.history, self.interrupted = run.history, run.interrupted
+            self.texts, self.metrics = len(parts.train.texts), None
+            if held is not None:
+                chances = self._chances(held.ragged, threads)
+                self.metrics = metrics.evaluate(chances, held.targets, self.classes)
+            self.seconds = time.perf_counter() - began
+            place.deliver(self.save, new=len(run.history) > run.resumed, whole=not run.interrupted)
         return self
 
     def predict_proba(
@@ -196,11 +199,13 @@ class TextClassifier:
     @property
     def best_epoch(self) -> int:
         """The epoch (1, 2, …) whose weights were kept."""
-        return history.best_epoch(self.history)
+        return history.best_epoch(self.history, self.network.config.keep)
 
     @property
     def tokens_per_second(self) -> float:
         """Of training, the median over epochs."""
+        if not self.history:
+            raise CarrylineError("this classifier is not trained yet: call fit first")
         return float(np.median([row["tokens_per_second"] for row in self.history]))
 
     def summary(self) -> str:
@@ -227,7 +232,7 @@ class TextClassifier:
         except ImportError:
             return
         (folder / "plots").mkdir()
-        report.plot_history(self.history, folder / "plots" / "history.png")
+        report.plot_history(self.history, folder / "plots" / "history.png", self.config.keep)
         if self.metrics is not None:
             report.plot_confusion(self.metrics, folder / "plots" / "confusion.png")
 
@@ -257,20 +262,3 @@ def _need_extra() -> None:
     for package, name in (("torch", "torch"), ("sklearn", "scikit-learn")):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(name, "train", "training")
-
-
-def _tokenizer(
-    texts: Sequence[str], config: Config, folder: Path | None, resume: bool, progress: Progress
-) -> Tokenizer:
-    """Learned from the texts; a run that is resumed after an epoch reads the one it began with."""
-    file = folder / "tokenizer.json" if folder else None
-    going_on = resume and folder is not None and storage.holds_checkpoint(folder)
-    if going_on and file and file.exists():
-        return Tokenizer.load(file)
-    tokenizer = cache.vocabulary(texts, config.vocabulary, progress.message)
-    if folder and file:
-        if not going_on:
-            storage.discard(folder)  # what another run left
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, tokenizer.to_json().encode())
-    return tokenizer
