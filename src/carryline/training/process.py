@@ -58,6 +58,7 @@ def one_torch_thread() -> Iterator[None]:
         _before = _before if _training else torch.get_num_threads()
         _training += 1
         torch.set_num_threads(1)
+        torch.get_num_threads()  # when first asked in a thread it would take on the process's
     try:
         yield
     finally:
