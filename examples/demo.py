@@ -15,7 +15,6 @@ import tarfile
 from pathlib import Path
 
 from carryline import TextClassifier
-from carryline.cli.progress import shown
 from carryline.evaluation.baseline import baseline
 from carryline.evaluation.metrics import table
 from carryline.text.data import Dataset, Label, split
@@ -107,8 +106,7 @@ def main() -> None:
 
     overrides = {"epochs": options.epochs} if options.epochs else {}
     classifier = TextClassifier("base", **overrides)
-    with shown() as progress:
-        classifier.fit(train.texts, train.labels, valid=0.1, progress=progress)
+    classifier.fit(train.texts, train.labels, valid=0.1, verbose=True)
     model = options.folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     classifier.save(model)

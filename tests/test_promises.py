@@ -23,7 +23,7 @@ from carryline.errors import ModelError
 from carryline.model import network
 from carryline.model.config import CELLS, POOLINGS
 from carryline.recurrence import cells, kernels
-from carryline.training.progress import Quiet
+from carryline.training.progress import Callback
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "metrics.json")
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -94,7 +94,7 @@ def test_promise_2_same_seed_same_model(corpus: Any, tiny: dict[str, Any], tmp_p
         assert one == same and (alike or one != other)
 
 
-class CtrlC(Quiet):
+class CtrlC(Callback):
     def step(self, *_: Any) -> None:
         raise KeyboardInterrupt
 
@@ -113,7 +113,9 @@ def test_promise_2_nothing_old_gets_into_a_run(
     if left == "a checkpoint":
         fit(*other, checkpoint=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        fit(*(corpus if left == "a checkpoint" else other), checkpoint=tmp_path, progress=CtrlC())
+        fit(
+            *(corpus if left == "a checkpoint" else other), checkpoint=tmp_path, callbacks=[CtrlC()]
+        )
     assert fit(*corpus, checkpoint=tmp_path, resume=True) == fit(*corpus)
 
 

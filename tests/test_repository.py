@@ -57,7 +57,8 @@ def test_the_tree_in_the_readme_is_the_tree_on_the_disk() -> None:
 
 def test_public_names() -> None:
     assert set(carryline.__all__) == {
-        "CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load", "nn",
+        "Callback", "CarrylineError", "Config", "Ragged", "TextClassifier", "__version__", "load",
+        "nn",
     }  # fmt: skip
     for name in carryline.__all__:
         assert getattr(carryline, name)

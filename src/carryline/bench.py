@@ -21,7 +21,7 @@ from carryline.model.config import Config, preset
 from carryline.model.network import Network
 from carryline.recurrence import machine
 from carryline.recurrence.ragged import Ragged
-from carryline.training.progress import Quiet
+from carryline.training.progress import Callback
 
 SECONDS = 3.0  # spent on each figure
 BATCHES = 8
@@ -154,7 +154,7 @@ class TrainingSteps:
     ) -> None:
         from carryline.training.loop import Labelled, Run, Trainer
 
-        run = Run(config, 2, vocabulary, threads, Quiet())
+        run = Run(config, 2, vocabulary, threads, Callback())
         self.trainer = Trainer(run, Labelled(batches[0], targets[0]), None)
         self.batches = list(zip(batches, targets, strict=True))
 

@@ -238,7 +238,7 @@ def test_only_training_imports_what_training_needs(model: Path, arguments: list[
     arguments = [str(model) if argument == "MODEL" else argument for argument in arguments]
     code = f"""
 import sys
-from carryline.cli import main, progress
+from carryline.cli import main
 main({arguments!r}, standalone_mode=False)
 heavy = {{"torch", "sklearn", "matplotlib", "pyarrow", "rich"}}
 sys.exit(str(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else 0)

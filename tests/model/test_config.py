@@ -21,6 +21,7 @@ from carryline.model.config import (
     ADDED,
     BATCHINGS,
     CLASS_WEIGHTS,
+    KEEPS,
     POOLINGS,
     PRECISIONS,
     PRESETS,
@@ -50,6 +51,7 @@ configs = st.builds(
     warmup=st.floats(0, 1),
     weight_decay=st.floats(0, 1, exclude_max=True),
     clip=st.floats(0, allow_infinity=False),
+    keep=st.sampled_from(KEEPS),
     patience=st.integers(0),
     class_weights=st.sampled_from(CLASS_WEIGHTS),
     precision=st.sampled_from(PRECISIONS),
@@ -93,7 +95,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("learning_rate", 0.0), ("learning_rate", 1000.0), ("learning_rate", float("nan")),
     ("learning_rate", float("inf")), ("schedule", "linear"), ("warmup", 1.1),
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
-    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1), ("class_weights", "yes"),
+    ("clip", float("inf")), ("clip", float("nan")), ("patience", -1),
+    ("keep", "f1"), ("class_weights", "yes"),
     ("seed", -1), ("seed", 1 << 63), ("precision", "fp16"),
 ]  # fmt: skip
 

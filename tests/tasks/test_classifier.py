@@ -16,9 +16,9 @@ import carryline
 from carryline import TextClassifier, load
 from carryline.errors import CarrylineError, ConfigError, DataError
 from carryline.model import config
-from carryline.model.history import KEYS
+from carryline.model.history import ADDED, KEYS
 from carryline.tasks import classifier
-from carryline.training.progress import Quiet
+from carryline.training.progress import Callback
 
 Tiny = dict[str, Any]
 FIGURES = {"texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class"}
@@ -92,7 +92,7 @@ def test_evaluate_and_score(trained: TextClassifier, corpus: Any) -> None:
 
 def test_what_a_run_leaves_behind(trained: TextClassifier, corpus: Any) -> None:
     assert [row["epoch"] for row in trained.history] == [1, 2]
-    assert all(row.keys() == KEYS for row in trained.history)
+    assert all(row.keys() == KEYS | ADDED for row in trained.history)
     json.dumps(trained.history, allow_nan=False)
     assert trained.metrics is not None
     assert trained.metrics["texts"] == 12
@@ -154,7 +154,7 @@ def test_labels_come_back_as_they_went_in(
 
 def test_an_array_of_labels(tiny: Tiny) -> None:
     texts, labels = np.array(["good", "bad"] * 6), np.array([1, 0] * 6)
-    model = TextClassifier(**tiny).fit(texts, labels, threads=1)  # type: ignore[arg-type]
+    model = TextClassifier(**tiny).fit(texts, labels, threads=1)
     assert [(c, type(c)) for c in model.classes] == [(0, int), (1, int)]
     assert type(model.predict(["good"]).tolist()[0]) is int
     as_in_a_file = model.score(["good", "bad"], ["1", "0"])
@@ -211,12 +211,12 @@ def test_examples_that_are_refused(texts: Any, labels: Any, rule: str, tiny: Tin
 def test_validation_that_is_refused_before_training(
     valid: Any, rule: str, corpus: Any, tiny: Tiny
 ) -> None:
-    class Watcher(Quiet):
+    class Watcher(Callback):
         def step(self, *_: Any) -> None:
             raise AssertionError("training has begun")
 
     with pytest.raises(DataError, match=rule):
-        TextClassifier(**tiny).fit(*corpus, valid=valid, threads=1, progress=Watcher())
+        TextClassifier(**tiny).fit(*corpus, valid=valid, threads=1, callbacks=[Watcher()])
 
 
 def test_evaluation_that_is_refused(trained: TextClassifier) -> None:
@@ -265,7 +265,7 @@ import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
 import sklearn.metrics, torch._dynamo  # here, not in every child
 from carryline import TextClassifier
-from carryline.training.progress import Quiet
+from carryline.training.progress import Callback
 import carryline.training.loop
 
 texts, labels, settings = json.loads(sys.argv[1])
@@ -277,14 +277,15 @@ def fit(folder, resume, event, number):
         seen[name] += 1
         if (name, seen[name]) == (event, number):
             os.kill(os.getpid(), signal.SIGKILL)
-    class Watcher(Quiet):
+    class Watcher(Callback):
         def step(self, *_):
             happened("step")
     fsync, replace = os.fsync, Path.replace
     os.fsync = lambda file: (happened("sync"), fsync(file))
     Path.replace = lambda *given: (happened("before"), replace(*given), happened("moved"))
     classifier = TextClassifier(**settings).fit(
-        texts, labels, valid=0.2, threads=1, checkpoint=folder, resume=resume, progress=Watcher())
+        texts, labels, valid=0.2, threads=1, checkpoint=folder, resume=resume,
+        callbacks=[Watcher()])
     weights = b"".join(value.tobytes() for _, value in sorted(classifier.network.weights.items()))
     losses = [(row["loss"], row["valid_loss"]) for row in classifier.history]
     (root / "result").write_text(f"{hashlib.sha256(weights).hexdigest()} {losses}")

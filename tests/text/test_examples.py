@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from carryline.errors import DataError
 from carryline.text.examples import (
@@ -17,7 +15,6 @@ from carryline.text.examples import (
     checked_texts,
     checked_weights,
     classes_of,
-    hold_out,
     targets_of,
 )
 
@@ -126,16 +123,6 @@ def test_weights() -> None:
         found = checked_weights(weights, 2)
         assert found is not None
         assert found.tolist() == [0, 2]
-
-
-@given(st.lists(st.sampled_from("abc"), min_size=6, max_size=60), st.floats(0, 0.9))
-def test_held_out_and_kept_are_all_there_is(labels: list[str], fraction: float) -> None:
-    texts = [f"{i} {label}" for i, label in enumerate(labels)]
-    (kept, kept_labels), held = hold_out((texts, list(labels)), fraction, 0)
-    parts = [(kept, kept_labels), *([held] if held else [])]
-    assert sorted(text for part, _ in parts for text in part) == sorted(texts)
-    for part, own in parts:
-        assert [text[-1] for text in part] == own
 
 
 def test_targets_by_name_or_number() -> None:

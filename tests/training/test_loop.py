@@ -1,10 +1,11 @@
 """Training: what a step reads, how a run ends, and that it ends alike however often it is stopped.
 
-The golden trace was written by `python tests/test_training.py`. Its tolerance: instruction sets
-round differently (unit 6e-8), which moves a gradient by some 1e-6 of its size. Adam divides that
-size out; where a gradient is rounding alone, the weight moves at random by at most the learning
-rate, and the loss by that times a gradient of 1e-7. Over 6 steps both stay below 1e-5 (3e-8 was
-measured), while a wrong token, mask, order or constant moves the losses by more than 1e-3.
+The golden trace was written by `PYTHONPATH=tests python tests/training/test_loop.py`. Its
+tolerance: instruction sets round differently (unit 6e-8), which moves a gradient by some 1e-6 of
+its size. Adam divides that size out; where a gradient is rounding alone, the weight moves at random
+by at most the learning rate, and the loss by that times a gradient of 1e-7. Over 6 steps both stay
+below 1e-5 (3e-8 was measured), while a wrong token, mask, order or constant moves the losses by
+more than 1e-3.
 """
 
 from __future__ import annotations
@@ -17,93 +18,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from carryline.errors import ConfigError, ModelError, TrainingError
+from carryline.errors import ConfigError, TrainingError
+from carryline.evaluation import metrics
 from carryline.model import network
-from carryline.model.config import CELLS, Config
-from carryline.model.history import best_epoch
-from carryline.recurrence.ragged import Ragged
-from carryline.training import batches, checkpoint
+from carryline.model.config import CELLS, KEEPS, Config
+from carryline.model.history import best_epoch, finished
 from carryline.training.batches import epoch_batches
-from carryline.training.loop import Labelled, Run, learning_rate, train
-from carryline.training.progress import Quiet
+from carryline.training.loop import Labelled, learning_rate
+from carryline.training.progress import Callback
+from runs import TOKENS, config_of, problem, same, trained
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "training.json"
-VOCABULARY, TOKENS = 40, 73  # of the problem below
-
-
-def config_of(**settings: Any) -> Config:
-    small = {"embedding": 8, "hidden": 8, "dense": 8, "epochs": 3, "batch_size": 8}
-    return Config().replace(**small, learning_rate=0.01).replace(**settings)
-
-
-def problem(texts: int = 20, classes: int = 2, shift: int = 0) -> Labelled:
-    """Token ids by arithmetic alone; the first one gives the class away."""
-    rows = [[1 + (text * 7 + at * 3) % 39 for at in range(text % 9)] for text in range(texts)]
-    targets = [(sum(row[:1]) + shift) % classes for row in rows]
-    return Labelled(Ragged.from_lists(rows), np.array(targets, np.int64))
-
-
-def trained(
-    config: Config, data: Labelled | None = None, valid: Labelled | None = None, *,
-    classes: int = 2, threads: int = 1, folder: Path | None = None, resume: bool = False,
-    progress: Any = None,
-) -> Run:  # fmt: skip
-    run = Run(config, classes, VOCABULARY, threads, progress or Quiet(), folder)
-    train(run, data or problem(), valid, resume=resume)
-    return run
-
-
-def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one.keys() == other.keys() and all((one[n] == other[n]).all() for n in one)
-
-
-# --- batches
-
-
-@given(st.integers(1, 300), st.booleans(), st.integers(1, 40), st.integers(1, 400))
-def test_an_epoch_reads_every_text_once(count: int, by_length: bool, size: int, held: int) -> None:
-    batching = "length" if by_length else "shuffle"
-    config = config_of(batching=batching, batch_size=size, shuffle_buffer=held)
-    chosen = epoch_batches(config, np.arange(count)[::-1] % 17, 1)
-    assert sorted(map(len, chosen))[1:] == [size] * (len(chosen) - 1)  # one may be short
-    order = np.concatenate(chosen)
-    assert sorted(order) == list(range(count))
-    if not by_length:  # the buffer gives what it has read: of `held` texts, no later one
-        assert (order < np.arange(count) + held).all()
-
-
-def test_a_shuffle_buffer_gives_any_of_those_it_holds() -> None:
-    config, lengths = config_of(batching="shuffle", shuffle_buffer=5), np.ones(50, np.int64)
-    firsts = [epoch_batches(config, lengths, epoch)[0][0] for epoch in range(400)]
-    assert (np.bincount(firsts) > 40).tolist() == [True] * 5
-
-
-def test_texts_of_similar_length_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = np.random.default_rng(0).integers(0, 500, 1000)
-    monkeypatch.setattr(batches, "POOL", 25)
-    for size, batching, least, most in [
-        (20, "length", 10, 30), (10, "length", 10, 30), (20, "shuffle", 400, 500)
-    ]:  # fmt: skip
-        chosen = epoch_batches(config_of(batch_size=size, batching=batching), lengths, 1)
-        assert least < np.mean([np.ptp(lengths[batch]) for batch in chosen]) < most
-        shortest = [int(lengths[batch].min()) for batch in chosen]
-        assert shortest != sorted(shortest)  # short and long batches come in turn
-
-
-@pytest.mark.parametrize("batching", ["length", "shuffle"])
-def test_batches_depend_on_seed_and_epoch_alone(batching: str) -> None:
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        config = config_of(batching=batching, seed=seed)
-        return [b.tolist() for b in epoch_batches(config, np.arange(200) % 7, epoch)]
-
-    assert order(1, 1) == order(1, 1)
-    assert order(1, 1) != order(2, 1)
-    assert order(1, 1) != order(1, 2)
 
 
 def test_learning_rate() -> None:
@@ -128,7 +54,7 @@ def test_learning_rate() -> None:
 def test_class_weights_make_every_class_count_the_same(classes: int) -> None:
     data = problem(24, classes)
     data.targets[:18] = 0
-    config = config_of(class_weights="balanced", epochs=1, learning_rate=1e-300)
+    config = config_of(class_weights="balanced", epochs=1, learning_rate=1e-300, seed=1)
     run = trained(config, data, classes=classes)
     chances = network.probabilities(network.Network(config, run.best).logits(data.ragged))
     each = -np.log(chances[np.arange(24), data.targets])
@@ -169,7 +95,7 @@ def test_history_rows() -> None:
 
 
 @dataclass
-class Watcher(Quiet):
+class Watcher(Callback):
     """Notes the steps; presses Ctrl-C when the step or epoch `at` is reached."""
 
     at: tuple[str, int] = ("", 0)
@@ -212,7 +138,90 @@ def test_ctrl_c_keeps_the_best_and_resuming_makes_up_for_it(at: Any, tmp_path: P
         assert (one["loss"], one["valid_loss"]) == (other["loss"], other["valid_loss"])
 
 
+def test_what_is_kept_follows_the_setting() -> None:
+    """Figures that disagree: each of the rules keeps another epoch, and patience waits for it."""
+    figures = {"loss": [0.6, 0.4, 0.5, 0.7], "accuracy": [0.7, 0.8, 0.9, 0.9],
+               "macro_f1": [0.5, 0.3, 0.3, 0.8]}  # fmt: skip
+    rows = [
+        {"epoch": i + 1, **{f"valid_{key}": values[i] for key, values in figures.items()}}
+        for i in range(4)
+    ]
+    assert [best_epoch(rows, keep) for keep in KEEPS] == [2, 3, 4]
+    assert [best_epoch([{**row, f"valid_{keep}": None} for row in rows], keep)
+            for keep in KEEPS] == [4, 4, 4]  # fmt: skip
+    older = [{key: row[key] for key in ("epoch", "valid_loss")} for row in rows]
+    assert best_epoch(older) == 2
+    ended = [finished(rows, config_of(epochs=9, patience=2, keep=keep)) for keep in KEEPS]
+    assert ended == [True, False, False]
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_the_epoch_that_is_best_by_what_to_keep(keep: str) -> None:
+    """Few texts, and a rate that makes figures jump."""
+    config, valid = config_of(epochs=6, keep=keep, learning_rate=0.1), problem(9, 3)
+    run = trained(config, problem(24, 3), valid, classes=3)
+    figures = [row[f"valid_{keep}"] for row in run.history]
+    best = figures.index(min(figures) if keep == "loss" else max(figures)) + 1
+    again = trained(config.replace(epochs=best), problem(24, 3), classes=3)
+    assert same(run.best, again.best)
+    logits = network.Network(config, run.best).logits(valid.ragged)
+    chances = network.probabilities(logits)
+    found = metrics.evaluate(chances, valid.targets, [0, 1, 2])
+    row = run.history[best - 1]
+    for key in KEEPS:
+        np.testing.assert_allclose(row[f"valid_{key}"], found[key], rtol=1e-6)
+
+
+def test_a_callback_may_end_a_run() -> None:
+    class Enough(Callback):
+        def epoch(self, row: Mapping[str, Any]) -> bool:
+            return bool(row["epoch"] == 2)
+
+    run = trained(config_of(epochs=9), progress=Enough())
+    assert (len(run.history), run.interrupted) == (2, False)
+    assert same(run.best, trained(config_of(epochs=2)).best)
+
+
+def test_sample_weights_count_in_the_loss() -> None:
+    data = problem(24)
+    weights = np.linspace(0.5, 2, 24).astype(np.float32)
+    config = config_of(epochs=1, learning_rate=1e-300, class_weights="balanced")
+    run = trained(config, Labelled(data.ragged, data.targets, weights))
+    chances = network.probabilities(network.Network(config, run.best).logits(data.ragged))
+    each = -np.log(chances[np.arange(24), data.targets])
+    counts = weights * (12 / np.bincount(data.targets))[data.targets]
+    batches = epoch_batches(config, data.ragged.lengths, 1)
+    means = [np.average(each[batch], weights=counts[batch]) for batch in batches]
+    np.testing.assert_allclose(run.history[0]["loss"], np.mean(means), rtol=1e-5)
+    one, other = (Labelled(data.ragged, data.targets, scale * weights) for scale in (1, 4))
+    assert same(trained(config_of(), one).best, trained(config_of(), other).best)
+
+
 # --- the same bits
+
+
+@pytest.mark.parametrize("valid", [None, problem(8, shift=1)], ids=["no validation", "validation"])
+def test_a_finished_run_is_lengthened_to_the_same_bits(valid: Any, tmp_path: Path) -> None:
+    config = config_of(dropout=0.3, patience=9)
+    trained(config.replace(epochs=2), valid=valid, folder=tmp_path)
+    longer = trained(
+        config.replace(epochs=5, patience=0), valid=valid, folder=tmp_path, resume=True
+    )
+    whole = trained(config.replace(epochs=5), valid=valid)
+    assert (longer.resumed, len(longer.history)) == (2, 5)
+    assert same(longer.best, whole.best)
+    with pytest.raises(ConfigError, match="has done 5 epochs, so epochs >= 5, it is 4"):
+        trained(config.replace(epochs=4), valid=valid, folder=tmp_path, resume=True)
+
+
+def test_a_lengthened_cosine_is_from_there_on_that_of_the_longer_run(tmp_path: Path) -> None:
+    config = config_of(schedule="cosine", warmup=0.2)
+    trained(config.replace(epochs=2), folder=tmp_path)
+    longer = trained(config.replace(epochs=5), folder=tmp_path, resume=True)
+    rates = [row["learning_rate"] for row in longer.history]
+    whole = [row["learning_rate"] for row in trained(config.replace(epochs=5)).history]
+    assert rates[2:] == whole[2:]
+    assert rates[:2] != whole[:2]
 
 
 def test_a_run_depends_on_its_seed_alone() -> None:
@@ -227,9 +236,11 @@ def test_a_resumed_run_must_be_the_same_one(tmp_path: Path) -> None:
     config, data, valid = config_of(), problem(), problem(8)
     trained(config, data, valid, folder=tmp_path)
     assert trained(config, data, valid, folder=tmp_path, resume=True).history
+    other, weights = config.replace(hidden=9, clip=1), np.ones(20, np.float32)
     changes: dict[str, tuple[Config, Labelled, Labelled | None]] = {
-        "settings": (config.replace(epochs=4), data, valid),
+        r"settings \(hidden: \[8\], yours \[9\]; clip: 0.0, yours 1.0\);": (other, data, valid),
         "training data": (config, Labelled(data.ragged, 1 - data.targets), valid),
+        "training data;": (config, Labelled(data.ragged, data.targets, weights), valid),
         "validation data": (config, data, None),
     }
     for what, changed in changes.items():
@@ -248,49 +259,6 @@ def trace(cell: str) -> list[float]:
 def test_golden_trace(cell: str, instruction_set: str) -> None:
     expected = json.loads(GOLDEN.read_text())[cell]
     np.testing.assert_allclose(trace(cell), expected, rtol=0, atol=1e-5)
-
-
-# --- a damaged checkpoint
-
-
-def damage(file: Path, kind: str, value: Any) -> None:
-    content = bytearray(file.read_bytes())
-    with safe_open(file, framework="pt") as opened:
-        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-        notes = dict(opened.metadata())
-    if kind == "cut":
-        file.write_bytes(content[:value])
-    elif kind == "flip":
-        content[value] ^= 16
-        file.write_bytes(content)
-    elif kind == "folder":
-        file.unlink()
-        file.mkdir()
-    elif kind == "notes":
-        save_file(tensors, file, {**notes, "notes": value})
-    else:
-        tensors.pop(value)
-        save_file(tensors, file, notes)
-
-
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [
-        *[("cut", length) for length in (0, 7, 8, 500, -1)],
-        *[("flip", place) for place in (2, 100, -100)],  # in the length, the header, a tensor
-        *[("notes", notes) for notes in ("", "[]", "{}", "[" * 100_000)],
-        *[("without", f"{part}/head.bias") for part in ("weights", "best")],
-        ("without", "adam/head.bias/exp_avg"),
-        ("folder", None),
-    ],
-    ids=lambda value: str(value)[:30],
-)
-def test_a_damaged_checkpoint_is_refused(kind: str, value: Any, tmp_path: Path) -> None:
-    trained(config_of(), folder=tmp_path)
-    damage(tmp_path / checkpoint.NAME, kind, value)
-    with pytest.raises(ModelError, match="no checkpoint") as caught:
-        trained(config_of(), folder=tmp_path, resume=True)
-    assert str(tmp_path / checkpoint.NAME) in str(caught.value)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def command(model: str, output: Path | None) -> None:
     classifier = load(model)
     folder = output or Path(model) / "plots"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.draw(folder, classifier.history, classifier.metrics)
+    keep = classifier.trained.config.keep
+    drawn = pictures.draw(folder, classifier.history, classifier.metrics, keep)
     if output is None:
         card.illustrate(Path(model), drawn)
     for name in drawn:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from carryline.cli import options, progress
+from carryline.cli import options
 from carryline.cli.output import echo_json
-from carryline.errors import OutputError
 
 if TYPE_CHECKING:
     from carryline.tasks.classifier import TextClassifier
-    from carryline.text.examples import Examples
+    from carryline.tasks.fitting import Validation
+    from carryline.training.folder import Place
 
 FRACTION = 0.1  # of the texts, held out for validation when nothing else is said
 
@@ -41,7 +43,26 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
 @click.option("--epochs", type=int, metavar="N", help="Passes over DATA; short for --set epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same model; --set seed=N.")
 @options.threads
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped or killed.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Go on from the weights and vocabulary of MODEL, and its settings where none are given; "
+    "with a new head when the classes are others.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that was stopped or killed, or with more --epochs than a finished one "
+    "had; begin when there is none.",
+)
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    help="Whether to measure the most frequent class and a linear model on the same texts, in some "
+    "ten seconds at most (default: yes).",
+)
 @options.as_json
 def command(
     data: tuple[str, ...],
@@ -53,104 +74,107 @@ def command(
     epochs: int | None,
     seed: int | None,
     threads: int | None,
+    start: Path | None,
     resume: bool,
+    baseline: bool,
     as_json: bool,
     **reading: Any,
 ) -> None:
     """Train a model on the labelled texts in DATA and write it to the folder --out.
 
     Every epoch is kept in DIR.partial until the model is written, so a run that was stopped goes
-    on with --resume. Ctrl-C ends the run and writes the best model so far. The tokens of larger
-    data are kept in ~/.cache/carryline for the next run; CARRYLINE_CACHE names another folder, or
-    none when it is empty.
+    on with --resume and the same command. Ctrl-C ends the run and writes the best model so far;
+    before the first epoch has ended there is none, and the status is 130. The last epoch stays in
+    the model, as DIR/checkpoint.safetensors, for a longer run: the same command with --resume and
+    more --epochs. A constant rate goes on to the same weights as a run of so many from the start; a
+    cosine falls anew, as the longer run's would from there. The file may be deleted; --from
+    begins from the model's weights alone, with settings of training and data that may be others.
+    The tokens of larger data are kept in ~/.cache/carryline for the next run; CARRYLINE_CACHE
+    names another folder, or none when it is empty.
 
     \b
       carryline train reviews.csv --out model
       carryline train reviews.csv --text title --text review --label stars --out model
       carryline train train.parquet --valid valid.parquet --preset lecture --epochs 2 --out model
+      carryline train reviews.csv --out model --epochs 12 --resume
+      carryline train more.csv --from model --epochs 2 --out better
     """
     if valid is not None and valid_fraction is not None:
         raise click.UsageError("give either --valid or --valid-fraction, not both")
     changes = options.overrides(settings, epochs=epochs, seed=seed)
-    from carryline.model import storage
-    from carryline.tasks.classifier import TextClassifier, load
+    from carryline.training.folder import Place, beside
 
-    partial = _partial(out)
-    if resume and storage.holds_model(out) and not partial.exists():
+    if resume and (complete := _complete(out, beside(out), changes)):
         click.echo(f"{out} is complete, there is nothing to go on with", err=True)
-        return _show(load(out), out, as_json)
-    _check(out, partial, resume)
-    classifier = TextClassifier(preset or "base", **changes)
+        return _show(complete, out, as_json)
+    place = Place.of(out, None, resume)
+    place.check()
+    classifier = _classifier(preset, changes, start)
     dataset = options.read(data, **reading)
-    examples = dataset.texts, dataset.labels or []
-    held_out = FRACTION if valid_fraction is None else valid_fraction
-    validation: Examples | float = held_out
+    validation: Validation = FRACTION if valid_fraction is None else valid_fraction
     if valid is not None:
         held = options.read([valid], **reading)
         validation = held.texts, held.labels or []
-    _fit(classifier, examples, validation, partial, resume=resume, threads=threads)
-    classifier.save(out, replace=resume)
+    with _saying_what_is_kept(place):
+        classifier.fit(
+            dataset.texts,
+            dataset.labels or [],
+            valid=validation,
+            threads=threads,
+            out=out,
+            resume=resume,
+            warm_start=start is not None,
+            baseline=baseline,
+            origin=dataset,
+            verbose=True,
+        )
+    _show(classifier, out, as_json)
     if classifier.interrupted:
         click.echo("stopped early; the same command with --resume goes on", err=True)
-    else:
-        storage.discard(partial)
-    _show(classifier, out, as_json)
     click.echo(f'model: {out}\nnext:  carryline predict {shlex.quote(str(out))} "..."', err=True)
 
 
-def _partial(out: Path) -> Path:
-    """Where the epochs of a run that is to end in `out` are kept."""
-    if out.name in ("", ".."):
-        raise click.BadParameter(
-            f"it must end in the name of a folder, it is {out}", param_hint="--out"
-        )
-    return out.with_name(f"{out.name}.partial")
+def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None) -> TextClassifier:
+    """Not trained yet, or the one to go on from with other settings of training."""
+    from carryline.tasks.classifier import TextClassifier, load
+
+    if start is None:
+        return TextClassifier(preset or "base", **changes)
+    from carryline.tasks.fitting import check_network
+
+    classifier = load(start)
+    if preset:
+        classifier.set_params(**{**dict.fromkeys(options.SETTINGS), "preset": preset})
+    classifier.set_params(**changes)
+    check_network(classifier.trained.config, classifier.config)
+    return classifier
 
 
-def _holds_work(partial: Path) -> bool:
-    """Whether there is more than the vocabulary, which is quickly learned again."""
-    if not partial.is_dir():
-        return partial.exists()
-    return any("tokenizer.json" not in file.name for file in partial.iterdir())
-
-
-def _check(out: Path, partial: Path, resume: bool) -> None:
-    """Raises `OutputError` when the model could not be written, or would be written over work."""
+def _complete(out: Path, partial: Path, changes: dict[str, Any]) -> TextClassifier | None:
+    """The model in `out`, when no epoch of it is missing even with these changes."""
     from carryline.model import storage
+    from carryline.model.history import finished
+    from carryline.tasks.classifier import load
+    from carryline.training.folder import FREE, holds_checkpoint
 
-    storage.check_output(out, replace=resume)
-    if _holds_work(partial) and not resume:
-        raise OutputError(
-            f"{partial} holds a run that was not finished; --resume goes on with it, "
-            "or delete it to start afresh"
-        )
+    if not storage.holds_model(out) or holds_checkpoint(partial):
+        return None
+    classifier = load(out)
+    longer = {key: value for key, value in changes.items() if key in FREE}
+    return classifier if finished(classifier.history, classifier.config.replace(**longer)) else None
 
 
-def _fit(
-    classifier: TextClassifier,
-    examples: Examples,
-    validation: Examples | float,
-    partial: Path,
-    *,
-    resume: bool,
-    threads: int | None,
-) -> None:
-    """Train with a bar; a run that fails before its first epoch leaves nothing behind."""
-    from carryline.model import storage
+@contextmanager
+def _saying_what_is_kept(place: Place) -> Iterator[None]:
+    """When the run ends by Ctrl-C without a model."""
+    from carryline.training.folder import holds_checkpoint
 
     try:
-        with progress.shown() as watcher:
-            classifier.fit(
-                *examples,
-                valid=validation,
-                threads=threads,
-                checkpoint=partial,
-                resume=resume,
-                progress=watcher,
-            )
-    except BaseException:
-        if not _holds_work(partial):
-            storage.discard(partial)
+        yield
+    except KeyboardInterrupt:
+        kept = place.folder is not None and holds_checkpoint(place.folder)
+        where = f"the epochs so far are in {place.folder}; the same command with --resume goes on"
+        click.echo(where if kept else "no epoch had ended: nothing is kept", err=True)
         raise
 
 

@@ -59,7 +59,7 @@ def model_card(
         "## How it was made",
         *_making(classes, metrics, made),
         *_again(config, history, made),
-        *_training(history),
+        *_training(history, config.keep),
         "## Limits",
         "\n".join(f"- {limit}" for limit in limits),
         "## Licence",
@@ -244,10 +244,10 @@ def _maker(made: dict[str, Any] | None) -> str:
     return "Carryline" if made is None else f"Carryline {made['carryline']}"
 
 
-def _training(history: Sequence[dict[str, Any]]) -> list[str]:
+def _training(history: Sequence[dict[str, Any]], keep: str) -> list[str]:
     if not history:
         return []
-    best = best_epoch(history)
+    best = best_epoch(history, keep)
     head = ["epoch", "loss", "accuracy", "validation loss", "validation accuracy"]
     head += ["learning rate", "tokens a second", "seconds"]
     keys = {"loss": ".4f", "accuracy": ".2%", "valid_loss": ".4f", "valid_accuracy": ".2%"}

@@ -29,28 +29,28 @@ _SMALLEST = 3.5  # points of a number that can still be read
 
 
 def draw(
-    folder: Path, history: Sequence[dict[str, Any]], metrics: dict[str, Any] | None
+    folder: Path, history: Sequence[dict[str, Any]], metrics: dict[str, Any] | None, keep: str
 ) -> list[str]:
-    """All pictures of a model; returns their names in `folder`."""
-    plot_history(history, folder / "history.png")
+    """All pictures of a model; returns their names in `folder`. keep: see `plot_history`."""
+    plot_history(history, folder / "history.png", keep)
     if metrics is None:
         return ["history.png"]
     plot_confusion(metrics, folder / "confusion.png")
     return ["history.png", "confusion.png"]
 
 
-def plot_history(history: Sequence[dict[str, Any]], path: str | Path) -> None:
+def plot_history(history: Sequence[dict[str, Any]], path: str | Path, keep: str = "loss") -> None:
     """Loss and accuracy over the epochs, training and validation, as a PNG.
 
     history: a row an epoch, as in history.jsonl; `valid_loss` and `valid_accuracy` may be None.
-    The epoch of the lowest validation loss, whose weights are kept, is marked. Raises `InputError`
-    without an epoch, `OutputError` when `path` cannot be written, `MissingExtraError` without
+    The epoch whose weights are kept, the best by `keep`, is marked. Raises `InputError` without an
+    epoch, `OutputError` when `path` cannot be written, `MissingExtraError` without
     matplotlib.
     """
     if not history:
         raise InputError("a history has one epoch or more to be drawn, it has none")
     figure = _figure(9.0, 3.6)
-    best = best_epoch(history)
+    best = best_epoch(history, keep)
     loss, accuracy = figure.subplots(1, 2)
     for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set_title(key.capitalize(), loc="left", fontsize=11, color=_INK)

@@ -19,8 +19,13 @@ POOLINGS = ("last", "max", "mean", "concat")
 BATCHINGS = ("length", "shuffle")
 SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
+KEEPS = ("loss", "accuracy", "macro_f1")
 PRECISIONS = ("fp32", "bf16")
-ADDED = ("precision",)  # after the first model files were written: when absent, the default
+ADDED = ("precision", "keep")  # after the first model files were written: when absent, the default
+# What the weights belong to: a model that is trained further has these as they were.
+NETWORK = (
+    "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask"
+)  # fmt: skip
 
 
 def _setting(
@@ -83,8 +88,10 @@ class Config:
         "0 <= {} < 1", lambda share: 0 <= share < 1)
     clip: float = _setting(0.0, "largest 2-norm of all gradients together; 0: no clipping",
         "0 <= {} < inf", lambda norm: 0 <= norm < float("inf"))
+    keep: str = _choice("loss",
+        "the weights of the epoch that is best by this figure of the validation part", KEEPS)
     patience: int = _setting(0,
-        "stop after so many epochs without a better validation loss; 0: never",
+        "stop after so many epochs that were no better by `keep`; 0: never",
         "{} >= 0", lambda n: n >= 0)
     class_weights: str = _choice("none", "balanced: each class counts alike, however rare",
         CLASS_WEIGHTS)
@@ -118,6 +125,13 @@ class Config:
         if missing:
             raise ConfigError(f"missing settings: {', '.join(sorted(missing))}")
         return config
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The settings of theirs that ours has otherwise, as `dropout: 0.5, yours 0.3; ...`."""
+    return "; ".join(
+        f"{key}: {value}, yours {ours[key]}" for key, value in theirs.items() if value != ours[key]
+    )
 
 
 def _convert(key: str, value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from carryline.model.config import Config
+
 Row = dict[str, Any]
 # loss and accuracy are of the training texts as they were trained on; valid_* are None without
 # validation data; tokens_per_second and seconds are of training alone.
@@ -22,12 +24,24 @@ KEYS = frozenset(
 )
 
 
-def best_epoch(history: Sequence[Mapping[str, Any]]) -> int:
+# Every row has it since `keep` is a setting; older files do not.
+ADDED = frozenset({"valid_macro_f1"})
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]], keep: str = "loss") -> int:
     """The epoch (1, 2, …) whose weights are kept.
 
-    The first one with the lowest validation loss; without validation the last one.
+    The first one with the lowest validation loss, or with the highest validation accuracy or macro
+    F1 when that is what to `keep`; without validation the last one.
     """
-    rows = [row for row in history if row["valid_loss"] is not None]
+    rows = [row for row in history if row.get(f"valid_{keep}") is not None]
     if not rows:
         return int(history[-1]["epoch"])
-    return int(min(rows, key=lambda row: row["valid_loss"])["epoch"])
+    sign = 1 if keep == "loss" else -1
+    return int(min(rows, key=lambda row: sign * row[f"valid_{keep}"])["epoch"])
+
+
+def finished(history: Sequence[Mapping[str, Any]], config: Config) -> bool:
+    """Whether a run with this configuration has come to its end: by its epochs, or its patience."""
+    waited = len(history) - best_epoch(history, config.keep) if history else 0
+    return len(history) >= config.epochs or 0 < config.patience <= waited

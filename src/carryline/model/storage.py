@@ -46,8 +46,6 @@ from carryline.model.config import Config
 from carryline.text.data import Label
 from carryline.text.tokens import visible
 
-CHECKPOINT_FILES = ("checkpoint.safetensors", "tokenizer.json")
-
 
 @dataclass(frozen=True, eq=False)
 class Stored:
@@ -198,19 +196,3 @@ def _shown(path: Path) -> str:
     """A path for a message: what the system refuses may be long, or no text at all."""
     text = visible(str(path))
     return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
-
-
-def holds_checkpoint(folder: str | Path) -> bool:
-    """Whether a run got so far that it can be gone on with."""
-    return (Path(folder) / CHECKPOINT_FILES[0]).exists()
-
-
-def discard(checkpoint: str | Path) -> None:
-    """Delete a checkpoint folder that is not needed any more; what is not Carryline's stays."""
-    checkpoint = Path(checkpoint)
-    for name in CHECKPOINT_FILES:
-        (checkpoint / name).unlink(missing_ok=True)
-    for left in checkpoint.glob(".*.safetensors.*"):  # of a write that was killed
-        left.unlink(missing_ok=True)
-    with suppress(OSError):
-        checkpoint.rmdir()

@@ -5,60 +5,36 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from carryline.errors import CarrylineError, MissingExtraError, ModelError
-from carryline.files import write_whole
-from carryline.model import history, network, storage
-from carryline.model.config import Config
-from carryline.model.network import Network
-from carryline.model.storage import Stored
+from carryline.errors import MissingExtraError
+from carryline.model import network
 from carryline.recurrence.machine import checked_threads
+from carryline.tasks import fitted
 from carryline.tasks.estimator import Estimator
-from carryline.text import cache
-from carryline.text.data import Label
+from carryline.tasks.fitted import Holder
+from carryline.text.data import Dataset, Label
 from carryline.text.examples import (
-    Examples,
     checked_examples,
     checked_texts,
     checked_weights,
-    classes_of,
-    hold_out,
     targets_of,
 )
-from carryline.text.tokens import Tokenizer
 
 if TYPE_CHECKING:
-    from carryline.training.progress import Progress
+    from carryline.tasks.fitting import Validation
+    from carryline.training.progress import Callback
 
 Array = NDArray[Any]
 Advance = Callable[[int], object]
 TEXTS_AT_ONCE = 2048  # about, when predicting: a second or two of long ones
 
 
-@dataclass
-class Fitted:
-    """What `fit` leaves, or `load` finds. history: a row an epoch; metrics: on the validation part,
-    None without one; interrupted: training ended by Ctrl-C; seconds, texts: that training took."""
-
-    config: Config
-    classes: list[Label]
-    tokenizer: Tokenizer
-    network: Network
-    history: list[dict[str, Any]]
-    metrics: dict[str, Any] | None
-    made: dict[str, Any] | None = None
-    interrupted: bool = False
-    seconds: float = 0.0
-    texts: int = 0
-
-
-class TextClassifier(Estimator):
+class TextClassifier(Holder, Estimator):
     """A recurrent text classifier.
 
         classifier = TextClassifier("base", epochs=3).fit(texts, labels)
@@ -73,65 +49,78 @@ class TextClassifier(Estimator):
 
     def __init__(self, preset: str = "base", **settings: Any) -> None:
         super().__init__(preset, settings)
-        self._fitted: Fitted | None = None
 
     def fit(
         self,
-        texts: Sequence[str],
-        labels: Sequence[Label],
+        texts: Iterable[str],
+        labels: Iterable[Label],
+        sample_weight: ArrayLike | None = None,
         *,
-        valid: tuple[Sequence[str], Sequence[Label]] | float | None = 0.1,
+        valid: Validation = 0.1,
         threads: int | None = None,
+        out: str | Path | None = None,
         checkpoint: str | Path | None = None,
         resume: bool = False,
-        progress: Progress | None = None,
+        warm_start: bool = False,
+        baseline: bool = True,
+        origin: Dataset | None = None,
+        verbose: bool | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> TextClassifier:
         """Train on texts and their labels, one label a text, two or more classes.
 
-        valid: examples to validate on, or the share of the texts to hold out for it (each class
-        alike), 0 or None for none. The weights of the epoch with the lowest validation loss are
-        kept. checkpoint: a folder where each epoch's state is written; resume: go on from it.
-        Ctrl-C ends training; what was best so far is kept. Raises `DataError`, `TrainingError`.
+        sample_weight: how much each text counts in the loss [texts], 0 or more; one of 0 is as if
+        it were not there, and only what they are to each other matters. valid: examples to validate
+        on, or the share of the texts to hold out for it (each class alike), 0 or None for none;
+        they all count the same. The weights of the epoch that is best by the setting `keep` are
+        kept. Ctrl-C ends training; what was best so far is kept.
+
+        out: a folder for the model, which must not exist; that is found out now, and the model is
+        saved at the end. Each epoch's state is written to the folder checkpoint, or else to
+        `out`.partial, where no other process may train meanwhile; when the model is saved, the last
+        state goes with it (its checkpoint.safetensors, which may be deleted). resume: go on from
+        that state, with the same settings and data. `patience` may change, and `epochs` be more
+        than they were, of a finished run too: with a constant rate and no warm-up to the same bits
+        as a run of so many from the start; else the rate is from there on that of the longer run.
+
+        warm_start: go on from the weights and the vocabulary that the classifier has. The settings
+        of the network must be the same. When the labels are not all among its classes, they become
+        its classes, and it gets a new head.
+
+        baseline: measure the most frequent class and a linear model on the same parts, in some ten
+        seconds at most; they stand beside the model's figures in `metrics` and in its card.
+        origin: what the texts were read from (`carryline.text.data.read`), for the card.
+
+        verbose: None shows progress on a terminal and in a notebook, True everywhere, False
+        nowhere. callbacks: each a `carryline.Callback`, told what there is to show: first an
+        account of the data, with what looks wrong in it.
+
+        Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
         _need_extra()
-        from carryline.evaluation import metrics
-        from carryline.training.loop import Labelled, Run, train
-        from carryline.training.progress import Quiet
+        from carryline.tasks import fitting
+        from carryline.training.folder import Place
+        from carryline.training.progress import watching
 
         began = time.perf_counter()
+        place = Place.of(out, checkpoint, resume)
+        place.check()
+        known = self.trained if warm_start else None
+        if known:
+            fitting.check_network(known.config, self.config)
         examples = checked_examples(texts, labels)
-        classes = classes_of(examples[1])
-        if isinstance(valid, tuple):
-            held: Examples | None = checked_examples(*valid)
-        else:
-            examples, held = hold_out(examples, valid or 0.0, self.config.seed)
-        targets = targets_of(examples[1], classes)
-        held_targets = None if held is None else targets_of(held[1], classes)
-        folder = Path(checkpoint) if checkpoint else None
-        progress = progress or Quiet()
-        tokenizer = _tokenizer(examples[0], self.config, folder, resume, progress)
-        run = Run(
-            self.config,
-            len(classes),
-            tokenizer.size,
-            checked_threads(threads),
-            progress,
-            folder,
-        )
-        data = Labelled(cache.ids(tokenizer, examples[0]), targets)
-        valid_data = None
-        if held is not None and held_targets is not None:
-            valid_data = Labelled(cache.ids(tokenizer, held[0]), held_targets)
-        train(run, data, valid_data, resume=resume)
-        net = Network(self.config, run.best)
-        figures = None
-        if valid_data is not None:
-            chances = network.probabilities(net.logits(valid_data.ragged, threads=threads))
-            figures = metrics.evaluate(chances, valid_data.targets, classes)
-        self._fitted = Fitted(
-            self.config, classes, tokenizer, net, run.history, figures, None,
-            run.interrupted, time.perf_counter() - began, len(examples[0]),
-        )  # fmt: skip
+        parts = fitting.prepared(*examples, sample_weight, valid, self.config.seed, known)
+        with watching(verbose, callbacks) as watcher, place.occupied():
+            told = fitting.told(*examples, parts, origin, watcher)
+            run, model = fitting.train(
+                self.config, parts, known, place, checked_threads(threads), watcher
+            )
+            model.account, model.made = told, fitting.made(parts, origin)
+            self._fitted = model
+            if baseline:
+                fitting.compare(model, parts, watcher)
+            model.seconds = time.perf_counter() - began
+            place.deliver(self.save, new=len(run.history) > run.resumed, whole=not run.interrupted)
         return self
 
     def predict_proba(
@@ -199,91 +188,6 @@ class TextClassifier(Estimator):
         right = self.predict_proba(texts).argmax(axis=1) == targets
         return float(np.average(right, weights=checked_weights(sample_weight, len(texts))))
 
-    def save(self, path: str | Path, *, replace: bool = False) -> None:
-        """Write the model directory (see storage.py), whole or not at all.
-
-        Raises `OutputError` when `path` exists (unless it holds a model and `replace` is given).
-        """
-        stored = Stored(
-            self.trained.config,
-            self.classes,
-            self.tokenizer.to_json(),
-            self.network.weights,
-            self.history,
-            self.metrics,
-            self.made,
-        )
-        storage.save(path, stored, extras=self._illustrate, replace=replace)
-
-    @property
-    def trained(self) -> Fitted:
-        """What training gave. Raises `CarrylineError` before `fit`."""
-        if self._fitted is None:
-            raise CarrylineError("this classifier is not trained yet: call fit first")
-        return self._fitted
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self.trained.tokenizer
-
-    @property
-    def network(self) -> Network:
-        return self.trained.network
-
-    @property
-    def classes(self) -> list[Label]:
-        return self._fitted.classes if self._fitted else []
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """A row an epoch (see history.py)."""
-        return self._fitted.history if self._fitted else []
-
-    @property
-    def metrics(self) -> dict[str, Any] | None:
-        """Of `metrics.evaluate` on the validation part, None without one."""
-        return self._fitted.metrics if self._fitted else None
-
-    @property
-    def made(self) -> dict[str, Any] | None:
-        """Where the model comes from (see `storage.Stored`)."""
-        return self._fitted.made if self._fitted else None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the last `fit`."""
-        return self.trained.interrupted
-
-    @property
-    def seconds(self) -> float:
-        """That the last `fit` took."""
-        return self.trained.seconds
-
-    @property
-    def texts(self) -> int:
-        """That the last `fit` trained on."""
-        return self.trained.texts
-
-    @property
-    def parameters(self) -> int:
-        """The number of trained parameters."""
-        return sum(value.size for value in self.network.weights.values())
-
-    @property
-    def best_epoch(self) -> int:
-        """The epoch (1, 2, …) whose weights were kept."""
-        return history.best_epoch(self.trained.history)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Of training, the median over epochs."""
-        return float(np.median([row["tokens_per_second"] for row in self.trained.history]))
-
-    def summary(self) -> str:
-        """The layers with their shapes and parameter counts, as a table."""
-        outputs = network.outputs(len(self.classes))
-        return network.summary(self.trained.config, outputs, self.tokenizer.size)
-
     def __repr__(self) -> str:
         if self._fitted is None:
             return self._call()
@@ -317,47 +221,15 @@ class TextClassifier(Estimator):
                 advance(len(ragged))
         return np.concatenate(parts), tokens
 
-    def _illustrate(self, folder: Path) -> None:
-        """Plots, where matplotlib is installed, and the card."""
-        from carryline.evaluation import card
-
-        text = card.model_card(
-            self.trained.config, self.classes, self.parameters, self.history, self.metrics,
-            "the validation part", self.trained.made,
-        )  # fmt: skip
-        text = card.illustrated(text, self._draw(folder / "plots"))
-        write_whole(folder / "README.md", text.encode())
-
-    def _draw(self, folder: Path) -> list[str]:
-        """The names of the pictures that were drawn."""
-        from carryline.evaluation import pictures
-
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            return []
-        folder.mkdir()
-        return pictures.draw(folder, self.history, self.metrics)
-
 
 def load(path: str | Path) -> TextClassifier:
     """The classifier in a model directory. Runs no code from it and imports no torch.
 
     Raises `ModelError` when it is missing or damaged.
     """
-    stored = storage.load(path)
-    tokenizer = Tokenizer.from_json(stored.tokenizer)
-    rows = len(stored.weights["embedding.weight"])
-    if tokenizer.size != rows:
-        raise ModelError(
-            f"{path}: tokenizer.json has {tokenizer.size} entries, the embedding {rows}"
-        )
     classifier = TextClassifier()
-    classifier._adopt(stored.config)
-    net = Network(stored.config, stored.weights)
-    classifier._fitted = Fitted(
-        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics, stored.made
-    )
+    classifier._fitted = fitted.read(path)
+    classifier._adopt(classifier._fitted.config)
     return classifier
 
 
@@ -366,20 +238,3 @@ def _need_extra() -> None:
     for package, name in (("torch", "torch"), ("sklearn", "scikit-learn")):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(name, "train", "training")
-
-
-def _tokenizer(
-    texts: Sequence[str], config: Config, folder: Path | None, resume: bool, progress: Progress
-) -> Tokenizer:
-    """Learned from the texts; a run that is resumed after an epoch reads the one it began with."""
-    file = folder / "tokenizer.json" if folder else None
-    going_on = resume and folder is not None and storage.holds_checkpoint(folder)
-    if going_on and file and file.exists():
-        return Tokenizer.load(file)
-    tokenizer = cache.vocabulary(texts, config.vocabulary, progress.message)
-    if folder and file:
-        if not going_on:
-            storage.discard(folder)  # what another run left
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, tokenizer.to_json().encode())
-    return tokenizer

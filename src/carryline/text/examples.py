@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from carryline.errors import DataError
-from carryline.text.data import Label, split
+from carryline.text.data import Label
 from carryline.text.values import as_label, as_text
 
 Examples = tuple[list[str], list[Label]]
@@ -127,13 +127,3 @@ def targets_of(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.
                 f"it knows {', '.join(numbers)}"
             )
     return np.array([numbers[str(label)] for label in labels], np.int64)
-
-
-def hold_out(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples | None]:
-    """The examples to train on and those to validate on, None if the share comes to none."""
-    texts, labels = examples
-    train, held = split(labels, fraction, seed)
-    if len(held) == 0:
-        return examples, None
-    part = [texts[i] for i in held], [labels[i] for i in held]
-    return ([texts[i] for i in train], [labels[i] for i in train]), part

@@ -4,65 +4,71 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from carryline.errors import ModelError
 from carryline.files import write_whole
-from carryline.model.storage import CHECKPOINT_FILES
 
-NAME = CHECKPOINT_FILES[0]
+NAME = "checkpoint.safetensors"
+FORMAT = 2
+
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass
 class Checkpoint:
-    """tensors: `weights/…`, `best/…`, `adam/…` by parameter; notes: JSON-ready."""
+    """arrays: `weights/…`, `best/…` (unless these are the weights), `adam/…` by parameter.
 
-    tensors: dict[str, Tensor]
+    notes: JSON-ready; what the run was, and its history.
+    """
+
+    arrays: Arrays
     notes: dict[str, Any]
 
-    def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors `name/…`, without the prefix."""
+    def part(self, name: str) -> Arrays:
+        """The arrays `name/…`, without the prefix."""
         prefix = f"{name}/"
-        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+        return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Put the checkpoint in `folder`, in place of the one before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    notes = json.dumps(checkpoint.notes)
-    about = {"notes": notes, "sha256": _digest(checkpoint.tensors, notes)}
-    write_whole(folder / NAME, save(checkpoint.tensors, about))
+    notes = json.dumps({"format": FORMAT, **checkpoint.notes})
+    about = {"notes": notes, "sha256": _digest(checkpoint.arrays, notes)}
+    write_whole(folder / NAME, save(checkpoint.arrays, about))
 
 
-def read(folder: Path) -> Checkpoint | None:
-    """The checkpoint in `folder`, None if there is none. Raises `ModelError` if it is damaged."""
+def read(folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`. Raises `ModelError` if it is damaged."""
     file = folder / NAME
-    if not file.exists():
-        return None
     try:
-        with safe_open(file, framework="pt") as content:
+        with safe_open(file, framework="np") as content:
             about = content.metadata() or {}
-            tensors = {name: content.get_tensor(name).clone() for name in content.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
-        raise _damaged(folder, str(error)) from None
-    if about.get("sha256") != _digest(tensors, about.get("notes", "")):
-        raise _damaged(folder, "its SHA-256 is not the one it was written with")
-    return Checkpoint(tensors, json.loads(about["notes"]))
+            arrays = {name: content.get_tensor(name).copy() for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        raise _unfit(file, str(error)) from None
+    if about.get("sha256") != _digest(arrays, about.get("notes", "")):
+        raise _unfit(file, "its SHA-256 is not the one it was written with")
+    notes = json.loads(about["notes"])
+    if notes.get("format") != FORMAT:
+        raise _unfit(file, "another version of Carryline wrote it")
+    return Checkpoint(arrays, notes)
 
 
-def _damaged(folder: Path, why: str) -> ModelError:
-    return ModelError(f"{folder / NAME} is no checkpoint: {why}; delete {folder} to start afresh")
+def _unfit(file: Path, why: str) -> ModelError:
+    return ModelError(f"{file} is no checkpoint to go on from: {why}; without it a run can begin")
 
 
-def _digest(tensors: dict[str, Tensor], notes: str) -> str:
+def _digest(arrays: Mapping[str, NDArray[Any]], notes: str) -> str:
     digest = hashlib.sha256(notes.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.numpy().tobytes())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {list(array.shape)} {array.dtype}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()

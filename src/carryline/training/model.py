@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from carryline.model import network
 from carryline.model.config import Config
-from carryline.nn import MODULES
-from carryline.recurrence import kernels
+from carryline.nn import operators
+from carryline.recurrence import cells, kernels
 from carryline.recurrence.memory import empty
 from carryline.recurrence.ragged import Plan, Ragged
 
@@ -57,31 +57,80 @@ class _PoolFunction(torch.autograd.Function):
         return None, None, torch.from_numpy(d_states)
 
 
+def generator(config: Config, epoch: int) -> np.random.Generator:
+    """What an epoch (1, 2, …) draws its dropout from, and epoch 0 the first weights.
+
+    Each has its own, so a run that is resumed needs no generator's state, and nothing else in the
+    process draws from it. (`epoch_batches` draws from [seed, epoch].)
+    """
+    return np.random.Generator(np.random.SFC64([config.seed, epoch, 1]))
+
+
+def initial_weights(
+    config: Config, vocabulary: int, outputs: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """As Keras begins: embeddings within 0.05, Glorot uniform, orthogonal recurrent weights, no
+    bias but a forget gate's 1. Names and shapes of `network.parameter_shapes`."""
+    carry = cells.CELLS[config.cell].carry
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in network.parameter_shapes(config, vocabulary, outputs).items():
+        if name == "embedding.weight":
+            weight = rng.uniform(-0.05, 0.05, shape)
+        elif len(shape) == 1:
+            weight = np.zeros(shape)
+            if carry and name.startswith("recurrence"):
+                weight[shape[0] // 4 : shape[0] // 2] = 1
+        elif name.startswith("recurrence") and "_ih_" not in name:
+            q, r = np.linalg.qr(rng.standard_normal(shape))
+            weight = q * np.sign(np.diag(r))  # or the signs would depend on the algorithm
+        else:
+            bound = (6 / sum(shape)) ** 0.5
+            weight = rng.uniform(-bound, bound, shape)
+        weights[name] = weight.astype(np.float32)
+    return weights
+
+
+class _Weights(torch.nn.Module):
+    """The parameters of one stage, by their names."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, parameters: dict[str, NDArray[np.float32]]) -> None:
+        super().__init__()
+        for name, value in parameters.items():
+            self.register_parameter(name, torch.nn.Parameter(torch.from_numpy(value.copy())))
+
+
 class Model(torch.nn.Module):
     """Embedding, recurrence, pooling and head of a configuration.
 
-    vocabulary: entries of the tokenizer; outputs: of the head (see `network.outputs`).
-    Parameters are named as in `network.parameter_shapes`.
+    vocabulary: entries of the tokenizer; outputs: of the head (see `network.outputs`); start:
+    weights to begin with in place of fresh ones. Parameters are named as in
+    `network.parameter_shapes`. rng: what dropout draws from.
     """
 
-    def __init__(self, config: Config, vocabulary: int, outputs: int, threads: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        vocabulary: int,
+        outputs: int,
+        threads: int,
+        start: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.threads = config, threads
-        self.embedding = torch.nn.Embedding(vocabulary, config.embedding)
-        torch.nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
-        self.recurrence = MODULES[config.cell](
-            config.embedding,
-            config.hidden,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-            threads=threads,
-        )
-        width = network.pooled_width(config)
-        self.dense = torch.nn.Linear(width, config.dense) if config.dense else None
-        self.head = torch.nn.Linear(config.dense or width, outputs)
-        for linear in filter(None, (self.dense, self.head)):
-            torch.nn.init.xavier_uniform_(linear.weight)
-            torch.nn.init.zeros_(linear.bias)
+        self.rng = generator(config, 0)
+        weights = initial_weights(config, vocabulary, outputs, self.rng) | dict(start or {})
+
+        def stage(name: str) -> _Weights:
+            own = {n: weights[n] for n in weights if n.startswith(f"{name}.")}
+            return _Weights({n.removeprefix(f"{name}."): value for n, value in own.items()})
+
+        self.embedding = stage("embedding")
+        self.recurrence = stage("recurrence")
+        self.dense = stage("dense") if config.dense else None
+        self.head = stage("head")
 
     def forward(self, ragged: Ragged) -> Tensor:
         """Ragged token ids -> logits [texts, outputs] by rank (see `Ragged.plan`)."""
@@ -92,20 +141,33 @@ class Model(torch.nn.Module):
         rows: Tensor = _DistinctRows.apply(  # type: ignore[no-untyped-call]
             self.embedding.weight, torch.from_numpy(ids)
         )
-        x = self._dropout(rows)
-        zeros = self.recurrence.first_states(plan, x)
-        with self._precision():
-            states, h, _ = self.recurrence.walk(plan, x, row, zeros, zeros)
-        x = self._dropout(self._pool(plan, states, h[-1]))
+        states, h = self._recur(plan, self._dropout(rows), torch.from_numpy(row))
+        x = self._dropout(self._pool(plan, states, h))
         if self.dense is not None:
-            x = self._dropout(torch.relu(self.dense(x)))
-        logits: Tensor = self.head(x)
-        return logits
+            x = torch.nn.functional.linear(x, self.dense.weight, self.dense.bias)
+            x = self._dropout(torch.relu(x))
+        return torch.nn.functional.linear(x, self.head.weight, self.head.bias)
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        """Of the recurrence's products."""
-        brief = self.config.precision == "bf16"
-        return torch.autocast("cpu", torch.bfloat16) if brief else nullcontext()
+    def _recur(self, plan: Plan, x: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The last layer's states [tokens, directions * hidden] and final ones, by rank
+        [directions, texts, hidden]. x: [rows, input], of which each token reads its `row`."""
+        cell, config = cells.CELLS[self.config.cell], self.config
+        directions = ("", "_reverse") if config.bidirectional else ("",)
+        names = cells.shapes(cell, 1, 1)
+        for layer, hidden in enumerate(config.hidden):
+            if layer:
+                x, row = self._dropout(x), None
+            weights = [
+                getattr(self.recurrence, f"{name}_l{layer}{suffix}")
+                for suffix in directions
+                for name in names
+            ]
+            zeros = x.new_zeros(len(directions), plan.texts, hidden)
+            x, h, _ = operators.recurrence(
+                x, row, torch.from_numpy(plan.offsets), zeros, zeros, weights, cell,
+                config.precision, self.threads,
+            )  # fmt: skip
+        return x, h
 
     def _pool(self, plan: Plan, states: Tensor, h: Tensor) -> Tensor:
         last = h.transpose(0, 1).flatten(1)
@@ -120,8 +182,13 @@ class Model(torch.nn.Module):
         return torch.cat([last, largest, mean], dim=1)
 
     def _dropout(self, x: Tensor) -> Tensor:
+        """NumPy draws, in a sixth of the time that torch's own dropout takes (3,900 rows of 128:
+        0.9 instead of 5.4 ms)."""
         rate = self.config.dropout
-        return torch.nn.functional.dropout(x, rate, self.training) if rate else x
+        if not (rate and self.training):
+            return x
+        kept = self.rng.random(tuple(x.shape), np.float32) >= rate
+        return x * torch.from_numpy(kept).to(x.dtype).div_(1 - rate)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """A copy of all parameters by name, as `network.Network` takes them."""
