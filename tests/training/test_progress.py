@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -92,9 +93,9 @@ def test_a_notebook_is_watched_by_itself(
     shell = ModuleType("IPython")
     shell.get_ipython = lambda: SimpleNamespace(kernel=1)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", shell)
-    found = progress.importlib.util.find_spec
+    found = importlib.util.find_spec
     monkeypatch.setattr(
-        progress.importlib.util,
+        importlib.util,
         "find_spec",
         lambda name: widgets or None if name == "ipywidgets" else found(name),
     )

@@ -69,10 +69,10 @@ class Place:
     def check(self) -> None:
         """Raises `OutputError` when the run could not write there, would write over what is not
         its own, or is another process's."""
-        self._check_contents()
         if self.folder is not None:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.close(_lock(self.folder))
+        self._check_contents()
 
     def _check_contents(self) -> None:
         if self.folder is not None:
@@ -107,11 +107,12 @@ class Place:
             self._check_contents()  # again: now nobody comes between
             if self.source != self.folder:
                 _clear(self.folder)
-            yield
-        except BaseException:
-            if not holds_checkpoint(self.folder):
-                discard(self.folder)
-            raise
+            try:
+                yield
+            except BaseException:
+                if not holds_checkpoint(self.folder):
+                    discard(self.folder)
+                raise
         finally:
             os.close(handle)
 
