@@ -56,7 +56,7 @@ class Config:
     warmup: float = 0.0  # share of all steps in which the rate rises linearly from 0
     weight_decay: float = 0.0
     clip: float = 0.0  # largest 2-norm of all gradients together; 0: no clipping
-    keep: str = "loss"  # whose weights: of the epoch best by validation loss, accuracy, macro_f1
+    keep: str = "loss"  # the epoch whose weights stay: best by validation loss, accuracy, macro_f1
     patience: int = 0  # stop after so many epochs that were no better by `keep`; 0: never
     class_weights: str = "none"  # none, balanced
     precision: str = "fp32"  # of the recurrence's factors: fp32, or bf16 (faster)
