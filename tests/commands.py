@@ -20,6 +20,7 @@ TINY += ["--set", "batch_size=16", "--set", "learning_rate=0.02"]
 WORDS = {"pos": ["moving", "clever", "bright"], "neg": ["dull", "clumsy", "flat"]}
 RESULT = {"accuracy", "loss", "macro_f1", "roc_auc", "texts", "seconds", "tokens_per_second"}
 RESULT |= {"parameters", "epochs", "best_epoch", "interrupted", "model"}
+RESULT |= {"unmeasured", "baseline", "account"}
 EPOCHS = 60  # so many that a run can be stopped before it ends
 PNG = b"\x89PNG\r\n"
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,10 @@ def test_train_writes_a_whole_model_and_one_line_of_json(trained: tuple[Path, Re
     files = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
     assert files == {
         *("config.json", "tokenizer.json", "model.safetensors", "history.jsonl", "metrics.json"),
-        *("README.md", "plots/history.png", "plots/confusion.png"),
+        *("README.md", "plots/history.png", "plots/confusion.png", "checkpoint.safetensors"),
     }
     assert [entry.name for entry in out.parent.iterdir()] == ["tiny"]  # no .partial
-    assert result.stderr.count("epoch") == 4
+    assert result.stderr.count("epoch ") == 4
     assert f"carryline predict {out}" in result.stderr
 
 
@@ -140,7 +141,9 @@ def test_a_run_that_was_not_finished_is_not_lost(train_csv: Path, tmp_path: Path
     assert (partial / "checkpoint.safetensors").read_bytes() == b"work"
     error = fails(2, "train", train_csv, *TINY, "--out", tmp_path / "m", "--resume")
     assert "no checkpoint" in error
-    (partial / "checkpoint.safetensors").rename(partial / "tokenizer.json")  # no work in that
+    (partial / "checkpoint.safetensors").unlink()
+    for name in ("training.lock", "tokenizer.json"):  # no work in these: a run was killed early
+        (partial / name).write_bytes(b"")
     done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m")
     assert not partial.exists()
 
@@ -154,8 +157,67 @@ def test_resume_of_a_complete_model_says_so(model: Path, trained: tuple[Path, Re
         assert found[key] == before[key]
 
 
-def test_resume_needs_no_earlier_run(train_csv: Path, tmp_path: Path) -> None:
-    done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m", "--resume")
+def test_with_nothing_to_resume_it_says_so_and_begins(train_csv: Path, tmp_path: Path) -> None:
+    arguments = [*TINY, "--epochs", 1, "--out", tmp_path / "m", "--resume"]
+    result = done("train", train_csv, *arguments)
+    assert f"nothing to resume at {tmp_path / 'm'}; starting afresh" in result.stderr
+    assert "epoch 1:" in result.stderr
+
+
+CONSTANT = ["--set", "schedule=constant", "--set", "warmup=0", "--set", "patience=0"]
+
+
+def test_a_finished_run_is_lengthened(train_csv: Path, tmp_path: Path) -> None:
+    def trained_for(epochs: int, name: str, *more: str) -> Result:
+        out = ["--epochs", epochs, "--out", tmp_path / name]
+        return done("train", train_csv, *TINY, *CONSTANT, *out, *more)
+
+    trained_for(2, "m")
+    assert "complete" in trained_for(2, "m", "--resume").stderr
+    result = trained_for(4, "m", "--resume")
+    assert "resuming after epoch 2" in result.stderr
+    assert "best epoch" in result.stdout
+    trained_for(4, "whole")
+    assert weights(tmp_path / "m") == weights(tmp_path / "whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m", "whole"]
+    (tmp_path / "m" / "checkpoint.safetensors").unlink()
+    more = ["--epochs", 6, "--out", tmp_path / "m", "--resume"]
+    error = fails(2, "train", train_csv, *TINY, *CONSTANT, *more)
+    assert f"no checkpoint to resume from; --from {tmp_path / 'm'}" in error
+    done("predict", tmp_path / "m", "The film was dull.")
+
+
+def test_from_goes_on_with_other_settings_of_training(
+    train_csv: Path, model: Path, tmp_path: Path
+) -> None:
+    one = ["--from", model, "--out", tmp_path / "m", "--json"]
+    result = done("train", train_csv, *one, "--epochs", 2, "--set", "learning_rate=0.001")
+    assert "going on from trained weights\n" in result.stderr
+    assert "learning a vocabulary" not in result.stderr
+    first, started = [
+        json.loads((folder / "history.jsonl").read_text().splitlines()[0])["loss"]
+        for folder in (model, tmp_path / "m")
+    ]
+    assert started < 0.7 * first
+    written = json.loads((tmp_path / "m" / "config.json").read_text())["config"]
+    before = json.loads((model / "config.json").read_text())["config"]
+    assert {key for key in before if before[key] != written[key]} == {"epochs", "learning_rate"}
+    assert (tmp_path / "m" / "tokenizer.json").read_bytes() == (
+        model / "tokenizer.json"
+    ).read_bytes()
+    changed = ["--from", model, "--out", tmp_path / "n", "--set", "hidden=9", "--preset", "base"]
+    error = fails(2, "train", "no.csv", *changed)
+    assert "goes on with its own settings (vocabulary: 400, yours 8185; " in error
+    assert "hidden: [8], yours [9]" in error
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+def test_from_with_other_classes_makes_a_new_head(model: Path, tmp_path: Path) -> None:
+    rows = [(text, f"{label}{i % 3}") for i, (text, label) in enumerate(sentences(90))]
+    data = write(tmp_path / "d.csv", rows)
+    result = done("train", data, "--from", model, "--epochs", 1, "--out", tmp_path / "m")
+    assert "with a new head: 6 classes, of which the model knew 0" in result.stderr
+    assert len(as_json("predict", tmp_path / "m", "a film")["probabilities"]) == 6
 
 
 class Training:
@@ -167,7 +229,9 @@ class Training:
         self.out = out
         self.partial = out.with_name(out.name + ".partial")
 
-    def stopped_by(self, number: signal.Signals, *more: str) -> tuple[int, str, str]:
+    def stopped_by(
+        self, number: signal.Signals, *more: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> tuple[int, str, str]:
         # Jobs in the background inherit that SIGINT is ignored, and with them this run would.
         inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
@@ -180,6 +244,7 @@ class Training:
         for line in process.stderr:
             lines.append(line)
             if line.startswith("epoch 2:"):
+                meanwhile()
                 process.send_signal(number)
                 break
         stdout, stderr = process.communicate(timeout=100)
@@ -215,13 +280,39 @@ def test_ctrl_c_keeps_the_best_so_far(train_csv: Path, tmp_path: Path, straight:
     found = json.loads(stdout)
     assert found["interrupted"] is True
     assert 2 <= found["epochs"] < EPOCHS
-    assert "--resume" in stderr
+    assert f"stopped after epoch {found['epochs']} of {EPOCHS}; kept: epoch " in stderr
+    assert "the same command with --resume goes on" in stderr
     done("predict", training.out, "The film was dull.")
     assert training.partial.exists()
     assert "already holds a model" in fails(2, *training.arguments, training.out)
     assert as_json(*training.arguments, training.out, "--resume")["epochs"] == EPOCHS
     assert weights(training.out) == straight
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+def test_ctrl_c_while_the_model_is_saved_says_where_the_epochs_are(
+    train_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "save", stopped)
+    error = fails(130, "train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "m")
+    assert f"the epochs so far are in {tmp_path / 'm.partial'}; the same command" in error
+
+
+def test_a_second_process_with_the_same_out(train_csv: Path, tmp_path: Path) -> None:
+    """It is refused before it reads anything, and takes nothing from the first."""
+    training = Training(train_csv, tmp_path / "m")
+
+    def second() -> None:
+        for more in ([], ["--resume"]):
+            error = fails(2, "train", "no.csv", *TINY, "--out", training.out, *more)
+            assert f"another process is training in {training.partial}" in error
+
+    status, _, stderr = training.stopped_by(signal.SIGINT, meanwhile=second)
+    assert status == 0, stderr
+    assert (training.partial / "checkpoint.safetensors").exists()
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(
@@ -231,7 +322,8 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("carryline.training.loop.train", stopped)  # the vocabulary is written
-    assert fails(130, "train", train_csv, *TINY, "--out", tmp_path / "m").endswith("stopped\n")
+    error = fails(130, "train", train_csv, *TINY, "--out", tmp_path / "m")
+    assert error.endswith("no epoch had ended: nothing is kept\ncarryline: stopped\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,7 +331,7 @@ def test_other_settings_cannot_go_on(train_csv: Path, tmp_path: Path) -> None:
     training = Training(train_csv, tmp_path / "m")
     training.stopped_by(signal.SIGKILL)
     arguments = [*training.arguments, training.out, "--resume", "--set", "dropout=0.1"]
-    assert "other settings" in fails(2, *arguments)
+    assert "other settings (dropout: 0.5, yours 0.1);" in fails(2, *arguments)
     assert (training.partial / "checkpoint.safetensors").exists()
 
 

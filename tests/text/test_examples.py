@@ -102,18 +102,18 @@ def test_labels_that_are_no_classes() -> None:
 @pytest.mark.parametrize(
     ("weights", "rule"),
     [
-        ([1.0], r"must be \[2\], one a text, it is \[1\]"),
-        ([[1.0, 2.0]], r"it is \[1, 2\]"),
-        ([1.0, -1], "0 or more"),
-        ([1.0, np.nan], "finite"),
-        ([1.0, np.inf], "finite"),
-        ([0, 0], "not all of them 0"),
-        (["a", "b"], "must be numbers, it is"),
+        ([1.0], r"needs a weight: 2 texts, weights \[1\]"),
+        ([[1.0, 2.0]], r"2 texts, weights \[1, 2\]"),
+        ([1.0, -1], r"finite number of 0 or more, weight 2 is -1\.0"),
+        ([1.0, np.nan], "weight 2 is nan"),
+        ([np.inf, 1.0], "weight 1 is inf"),
+        ([0, 0], "must be above 0, all are zero"),
+        (["a", "b"], "every sample weight must be a number"),
     ],
     ids=str,
 )
 def test_weights_that_are_refused(weights: Any, rule: str) -> None:
-    with pytest.raises(DataError, match=f"sample_weight .*{rule}"):
+    with pytest.raises(DataError, match=rule):
         checked_weights(weights, 2)
 
 

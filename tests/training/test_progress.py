@@ -139,7 +139,11 @@ def test_callbacks_are_told_everything(corpus: Any, tiny: Tiny) -> None:
     assert len(tokens) == 1
     assert [step[:3] for step in one.steps[3::4]] == [(1, 5, *tokens), (2, 5, *tokens)]
     assert one.steps[-1][4] == pytest.approx(made.history[-1]["loss"])
-    assert one.messages == ["learning a vocabulary of 300 subwords"]
+    assert one.messages[0] == "60 texts of 2 classes"  # the account of the data
+    assert one.messages[-2:] == [
+        "learning a vocabulary of 300 subwords",
+        "measuring the baseline on the same texts (Ctrl-C leaves it out)",
+    ]
     assert (other.steps, other.rows) == (one.steps, one.rows)
 
 

@@ -182,22 +182,34 @@ def _show(classifier: TextClassifier, out: Path, as_json: bool) -> None:
     result = _result(classifier, out)
     if as_json:
         return echo_json(result)
-    if classifier.metrics is not None:
-        click.echo(
-            "validation: accuracy {accuracy:.4f}, macro F1 {macro_f1:.4f}, loss {loss:.4f}, "
-            "{texts:,} texts".format(**classifier.metrics)
-        )
+    for line in _figures(classifier.metrics):
+        click.echo(line)
     click.echo(
         "{parameters:,} parameters; best epoch {best_epoch} of {epochs}; {seconds:.1f} s, "
         "{tokens_per_second:,.0f} tokens/s".format(**result)
     )
 
 
+def _figures(metrics: dict[str, Any] | None) -> Iterator[str]:
+    """On the validation part, beside the baseline's."""
+    from carryline.evaluation.metrics import comparison, unmeasured
+
+    if metrics is None:
+        return
+    yield (
+        "validation: accuracy {accuracy:.4f}, macro F1 {macro_f1:.4f}, loss {loss:.4f}, "
+        "{texts:,} texts".format(**metrics)
+    )
+    yield from filter(None, [unmeasured(metrics), comparison(metrics)])
+
+
 def _result(classifier: TextClassifier, out: Path) -> dict[str, Any]:
     """What programs want to know of a run; texts are those it trained on."""
     metrics, history = classifier.metrics or {}, classifier.history
+    figures = ("accuracy", "loss", "macro_f1", "roc_auc", "unmeasured", "baseline")
     return {
-        **{key: metrics.get(key) for key in ("accuracy", "loss", "macro_f1", "roc_auc")},
+        **{key: metrics.get(key) for key in figures},
+        "account": classifier.account and classifier.account.to_dict(),
         "texts": classifier.texts or None,
         "seconds": classifier.seconds or sum(row["seconds"] for row in history),
         "tokens_per_second": classifier.tokens_per_second,

@@ -186,6 +186,7 @@ PRESETS: dict[str, Config] = {
         learning_rate=3e-3,
         schedule="cosine",
         clip=1.0,
+        keep="macro_f1",
     ),
     "base": Config(
         preset="base",
@@ -199,6 +200,7 @@ PRESETS: dict[str, Config] = {
         schedule="cosine",
         warmup=0.1,
         clip=1.0,
+        keep="macro_f1",
         patience=3,
     ),
 }

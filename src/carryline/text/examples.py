@@ -61,11 +61,17 @@ def checked_weights(weights: ArrayLike | None, texts: int) -> NDArray[np.float64
     try:
         each = np.asarray(weights, np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"sample_weight must be numbers, it is {weights!r:.80}") from None
+        raise DataError("every sample weight must be a number") from None
     if each.shape != (texts,):
-        raise DataError(f"sample_weight must be [{texts}], one a text, it is {list(each.shape)}")
-    if not (np.isfinite(each).all() and (each >= 0).all() and each.any()):
-        raise DataError("sample_weight must be finite, 0 or more, and not all of them 0")
+        raise DataError(f"every text needs a weight: {texts} texts, weights {list(each.shape)}")
+    odd = np.flatnonzero(~((each >= 0) & np.isfinite(each)))
+    if len(odd):
+        raise DataError(
+            f"every sample weight must be a finite number of 0 or more, weight {odd[0] + 1} is "
+            f"{each[odd[0]]}"
+        )
+    if not each.any():
+        raise DataError("at least one sample weight must be above 0, all are zero")
     return each
 
 

@@ -1,1 +1,1 @@
-"""All that needs torch: the model under autograd, batches, checkpoints, the loop."""
+"""Training: the model under autograd, batches, the loop; checkpoints and who watches a run."""

@@ -178,7 +178,7 @@ class Trainer:
         run.history.append(row)
         if run.folder:
             checkpoint.write(run.folder, self.state())
-        return run.progress.epoch(row) is True
+        return bool(run.progress.epoch(row))
 
     def state(self) -> Checkpoint:
         run, arrays = self.run, self.model.arrays()
@@ -202,7 +202,10 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             moments = state.part(f"adam/{name}")
             self.optimizer.restore(parameter, {n: torch.from_numpy(a) for n, a in moments.items()})
-        self.run.progress.message(f"resuming after epoch {self.run.resumed}")
+        said, config = f"resuming after epoch {self.run.resumed}", self.run.config
+        if config.epochs != state.notes["settings"]["epochs"]:
+            said += f"; the learning rate is from here on that of a run of {config.epochs} epochs"
+        self.run.progress.message(said)
 
     def check_same(self, state: Checkpoint) -> None:
         """Raises `ConfigError` when the checkpoint is of another run than this one."""
