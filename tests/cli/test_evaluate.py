@@ -15,7 +15,7 @@ def test_evaluate(model: Path, test_csv: Path) -> None:
         assert part in table
     found = as_json("evaluate", model, test_csv)
     assert found.keys() >= {*RESULT, "confusion", "per_class"} - {
-        *("epochs", "best_epoch", "interrupted", "model")
+        *("epochs", "best_epoch", "interrupted", "model", "account", "baseline")
     }
     assert (found["texts"], sum(map(sum, found["confusion"]))) == (40, 40)
     assert found["parameters"] == carryline.load(model).parameters

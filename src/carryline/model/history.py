@@ -31,14 +31,16 @@ ADDED = frozenset({"valid_macro_f1"})
 def best_epoch(history: Sequence[Mapping[str, Any]], keep: str = "loss") -> int:
     """The epoch (1, 2, …) whose weights are kept.
 
-    The first one with the lowest validation loss, or with the highest validation accuracy or macro
-    F1 when that is what to `keep`; without validation the last one.
+    The one with the lowest validation loss, or with the highest validation accuracy or macro F1 when
+    that is what to `keep`, of equals the one with the lowest loss, then the first; without
+    validation the last one.
     """
     rows = [row for row in history if row.get(f"valid_{keep}") is not None]
     if not rows:
         return int(history[-1]["epoch"])
     sign = 1 if keep == "loss" else -1
-    return int(min(rows, key=lambda row: sign * row[f"valid_{keep}"])["epoch"])
+    best = min(rows, key=lambda row: (sign * row[f"valid_{keep}"], row["valid_loss"]))
+    return int(best["epoch"])
 
 
 def finished(history: Sequence[Mapping[str, Any]], config: Config) -> bool:
