@@ -1,10 +1,8 @@
-"""Recurrent layers for PyTorch: `RNN`, `LSTM`, `GRU` in the place of torch.nn's, and `CarryLSTM`.
+"""What all recurrent layers for PyTorch share: `Recurrent`, a module of one cell.
 
-    states, (h, c) = LSTM(64, 128, bidirectional=True)(batch)
-
-A batch is a `PackedSequence`, a padded tensor (with `lengths`) or a `Ragged`. They compute on
+A batch is a `PackedSequence`, a padded tensor (with `lengths`) or a `Ragged`. It computes on
 exactly the tokens that exist, by Carryline's compiled kernels. Weights are named as in torch.nn,
-with one bias a gate; torch's own state dicts are taken. docs/pytorch.md says what differs.
+with one bias a gate; torch's own state dicts are taken.
 """
 
 from __future__ import annotations
@@ -14,6 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from carryline.errors import ConfigError
 from carryline.nn import biases, cudnn, layouts, operators
@@ -24,6 +25,7 @@ from carryline.recurrence.ragged import Plan
 
 States = Tensor | list[Tensor]  # of all layers, or a list of them where their sizes differ
 State = States | tuple[States, States]
+_MAKERS = (BasePruningMethod, SpectralNorm, WeightNorm)  # of weights, before each call
 
 
 class Recurrent(torch.nn.Module):
@@ -37,6 +39,7 @@ class Recurrent(torch.nn.Module):
     """
 
     cell: Cell
+    mode: str  # as torch.nn names it
     weight_ih_l0: Tensor
 
     def __init__(
@@ -70,12 +73,16 @@ class Recurrent(torch.nn.Module):
         self.dropout, self.bidirectional, self.proj_size = dropout, bidirectional, 0
         self.directions = 2 if bidirectional else 1
         self.threads = threads
-        shapes = cells.layer_shapes(self.cell, input_size, sizes, self.directions)
-        for name, shape in shapes.items():
-            if bias or not name.startswith("bias"):
-                weight = torch.empty(shape, device=device, dtype=dtype)
-                self.register_parameter(name, torch.nn.Parameter(weight))
+        for name, shape in self._shapes().items():
+            weight = torch.empty(shape, device=device, dtype=dtype)
+            self.register_parameter(name, torch.nn.Parameter(weight))
         self.reset_parameters()
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all weights by name."""
+        given = self.cell, self.input_size, self.hidden_sizes, self.directions
+        shapes = cells.layer_shapes(*given).items()
+        return {name: s for name, s in shapes if self.bias or not name.startswith("bias")}
 
     def reset_parameters(self) -> None:
         for name, weight in self.named_parameters():
@@ -199,7 +206,8 @@ class Recurrent(torch.nn.Module):
         zeros = self._zeros(batch.offsets.shape[0] - 1, like)
         if hx is None:
             return zeros, zeros
-        if isinstance(hx, tuple) != self.cell.carry:
+        pair = isinstance(hx, tuple | list) and len(hx) == 2
+        if not pair if self.cell.carry else isinstance(hx, tuple):
             raise ValueError(
                 f"hx must be {'(h, c)' if self.cell.carry else 'h'} for {type(self).__name__}"
             )
@@ -214,7 +222,8 @@ class Recurrent(torch.nn.Module):
             each, order = [self._checked(s, "hx") for s in each], batch.order
             return each if order is None else [s.index_select(1, order) for s in each]
 
-        return (layers(hx[0]), layers(hx[1])) if isinstance(hx, tuple) else (layers(hx), zeros)
+        given: Any = hx
+        return (layers(given[0]), layers(given[1])) if self.cell.carry else (layers(given), zeros)
 
     def _joined(self, layers: list[Tensor]) -> States:
         return torch.cat(layers) if len(set(self.hidden_sizes)) == 1 else layers
@@ -226,13 +235,27 @@ class Recurrent(torch.nn.Module):
         super()._load_from_state_dict(ours, prefix, *rest)
 
     def torch_state_dict(self) -> dict[str, Tensor]:
-        """The weights as torch.nn's own module takes them, each bias as torch's two: (b, 0)."""
-        weights = {name: weight.detach() for name, weight in self.named_parameters()}
+        """The weights as torch.nn's own module takes them, each bias as torch's two: (b, 0).
+
+        Where torch.nn.utils makes weights of others (weight_norm, prune), as the next call would
+        have them.
+        """
+        for hook in self._forward_pre_hooks.values():
+            if isinstance(hook, _MAKERS):
+                hook(self, None)
+        weights = {name: getattr(self, name).detach() for name in self._shapes()}
         for name in [name for name in weights if name.startswith("bias_ih")]:
             other = name.replace("_ih", "_hh")
             pair = biases.to_torch(weights[name], weights.get(other))
             weights[name], weights[other] = pair
         return weights
+
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The weights of each layer and direction."""
+        ends = ("", "_reverse")[: self.directions]
+        each = [f"_l{layer}{end}" for layer in range(self.num_layers) for end in ends]
+        return [[getattr(self, n) for n in self._shapes() if n.endswith(own)] for own in each]
 
     def flatten_parameters(self) -> None:
         """Nothing: models written for torch.nn call it."""
@@ -252,46 +275,3 @@ def _precision(x: Tensor) -> str:
     """Of the products: as torch.autocast says."""
     narrow = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return "bf16" if narrow and x.dtype == torch.float32 else "fp32"
-
-
-class RNN(Recurrent):
-    """h_t = tanh(W x_t + U h_{t-1} + b)  (Elman 1990).
-
-    nonlinearity: "tanh"; Carryline has no other (`ConfigError`).
-    """
-
-    cell = cells.RNN
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int | Sequence[int],
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        *rest: Any,
-        **named: Any,
-    ) -> None:
-        if nonlinearity != "tanh":
-            raise ConfigError(f"nonlinearity must be 'tanh', it is {nonlinearity!r}")
-        super().__init__(input_size, hidden_size, num_layers, *rest, **named)
-
-
-class LSTM(Recurrent):
-    """Long short-term memory with forget gates, as `torch.nn.LSTM` with one bias a gate."""
-
-    cell = cells.LSTM
-
-
-class GRU(Recurrent):
-    """Gated recurrent unit, as `torch.nn.GRU`; the candidate keeps its second bias."""
-
-    cell = cells.GRU
-
-
-class CarryLSTM(Recurrent):
-    """The textbook's LSTM: the output reads the carry that comes in; there is no output gate."""
-
-    cell = cells.CARRY
-
-
-MODULES: dict[str, type[Recurrent]] = {m.cell.name: m for m in (RNN, LSTM, GRU, CarryLSTM)}
