@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import backward
 
-from carryline.nn import LSTM, operators
+from carryline.nn import LSTM, operators, packs
 from carryline.recurrence import cells, kernels
 from carryline.recurrence.cells import CELLS
 
@@ -36,14 +34,6 @@ def arguments(
     weights = [normal(*shape) for _ in range(2) for shape in shapes]
     x, h, c = normal(3 if row else TOKENS, INPUTS), normal(2, 3, HIDDEN), normal(2, 3, HIDDEN)
     return x, index, OFFSETS, h, c, weights, cell.name, "fp32", 1
-
-
-def gradients(given: tuple[Any, ...]) -> list[Tensor]:
-    """Of a loss that reads all three results, by x, h, c and the weights."""
-    states, h, c, _ = torch.ops.carryline.recurrence.default(*given)
-    loss = states.square().sum() + h.square().sum() + c.sum()
-    wanted = [given[0], given[3], given[4], *given[5]]
-    return list(torch.autograd.grad(loss, wanted, materialize_grads=True))
 
 
 @each
@@ -111,56 +101,6 @@ def test_rows_differentiates_twice() -> None:
     assert torch.autograd.gradcheck(lambda y: operators.rows(y, back, index, fills=True), y)
 
 
-@pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[kernels.Layer]]:
-    """The layers that are packed from now on."""
-    made: list[kernels.Layer] = []
-
-    class Counted(kernels.Layer):
-        def __init__(self, *given: Any, **how: Any) -> None:
-            super().__init__(*given, **how)
-            made.append(self)
-
-    monkeypatch.setattr(kernels, "Layer", Counted)
-    yield made
-    made.clear()
-
-
-@each
-def test_weights_are_packed_once_a_step(cell: cells.Cell, packed: list[kernels.Layer]) -> None:
-    given = arguments(cell)
-    first = gradients(given)
-    assert len(packed) == 1
-    for got, expected in zip(gradients(given), first, strict=True):
-        assert torch.equal(got, expected)
-    assert len(packed) == 2  # nothing old is used
-
-
-def test_packed_weights_live_as_long_as_the_states(packed: list[kernels.Layer]) -> None:
-    gc.collect()
-    before = len(operators._layers)
-    results = torch.ops.carryline.recurrence.default(*arguments(cells.LSTM))
-    assert len(operators._layers) == before + 1
-    del results
-    gc.collect()
-    assert len(operators._layers) == before
-    with torch.no_grad():
-        results = torch.ops.carryline.recurrence.default(*arguments(cells.LSTM))
-    assert len(operators._layers) == before
-    assert results[3].numel() == 0  # nothing is saved where no gradient is wanted
-
-
-def test_saved_tensors_may_be_moved(packed: list[kernels.Layer]) -> None:
-    """As hooks do that keep them on disk: the weights are packed again."""
-    given = arguments(cells.LSTM)
-    expected = gradients(given)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
-        moved = gradients(given)
-    assert len(packed) == 3
-    for got, value in zip(moved, expected, strict=True):
-        assert torch.equal(got, value)
-
-
 @pytest.mark.parametrize("changed", [0, 3, 5])
 def test_what_was_changed_before_backward_is_noticed(changed: int) -> None:
     given = arguments(cells.LSTM)
@@ -172,12 +112,15 @@ def test_what_was_changed_before_backward_is_noticed(changed: int) -> None:
         backward(states.sum())
 
 
-def test_no_second_derivative() -> None:
-    given = arguments(cells.LSTM)
-    states, *_ = torch.ops.carryline.recurrence.default(*given)
-    (first,) = torch.autograd.grad(states.square().sum(), given[0], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        backward(first.sum())
+@each
+def test_recurrence_differentiates_twice(cell: cells.Cell) -> None:
+    x, row, offsets, h, c, weights, *how = arguments(cell, row=True, dtype=torch.float64)
+
+    def outputs(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        given = (x, row, offsets, h, c, list(weights), *how)
+        return torch.ops.carryline.recurrence.default(*given)[:3]  # type: ignore[no-any-return]
+
+    assert torch.autograd.gradgradcheck(outputs, (x, h, c, *weights))
 
 
 class TestPrecision:
@@ -194,7 +137,7 @@ class TestPrecision:
         module = LSTM(INPUTS, HIDDEN, 2, dtype=dtype)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             states, _ = module(torch.randn(5, 2, INPUTS, dtype=dtype))
-        operators._layers.clear()  # so that the backward pass packs again
+        packs._packs.clear()  # so that the backward pass packs again
         backward(states.sum())
         assert states.dtype == dtype
         return seen

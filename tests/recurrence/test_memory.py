@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +42,100 @@ def test_a_large_block_is_used_again_once_it_is_free() -> None:
     assert not np.shares_memory(first, second)
     address = first.ctypes.data
     del first
-    assert memory.empty((LARGE // 4 + 100,), np.float32).ctypes.data == address
+    assert memory.empty((LARGE // 2 + 100,), np.float32).ctypes.data == address
+
+
+def held(array: Any) -> int:
+    """Bytes that the array keeps from being given out again."""
+    return int(array.base.size)
+
+
+def test_an_array_keeps_no_more_than_twice_its_size() -> None:
+    """Small results that somebody collects, between large arrays that come and go."""
+    kept = []
+    for _ in range(12):
+        memory.empty((100 * LARGE,), np.uint8)
+        kept.append(memory.empty((LARGE + 9,), np.uint8))
+    assert sum(map(held, kept)) <= memory.SLACK * 12 * (LARGE + 9)
+
+
+def test_training_on_batches_of_all_sizes_finds_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five arrays a step, as the preset `lecture` has them, of 64 reviews of similar length."""
+    made: list[int] = []
+    fresh = memory._fresh
+    monkeypatch.setattr(memory, "_fresh", lambda size: made.append(size) or fresh(size))  # type: ignore[func-returns-value]
+    rng = np.random.default_rng(0)
+    tokens = np.clip(rng.lognormal(np.log(64 * 240), 0.75, 400), 512, 128_000).astype(int)
+    for count in tokens:
+        step = [memory.empty((count, width), np.float32) for width in (128, 512, 128)]
+        step.append(memory.empty((count // 6, 512), np.float32))
+        del step
+    assert len(made) < 0.03 * 4 * len(tokens)
+
+
+def test_what_is_kept_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while all is in use: what goes beyond is memory like any other."""
+    monkeypatch.setattr(memory, "KEPT", 8 * LARGE)
+    arrays = [memory.empty((LARGE,), np.uint8) for _ in range(20)]
+    for number, array in enumerate(arrays):
+        array.fill(number)
+    assert sum(block.size for block, _ in memory._blocks) <= 8 * LARGE
+    assert all((array == number).all() for number, array in enumerate(arrays))
+    blocks = [weakref.ref(array.base) for array in arrays]
+    arrays.clear()
+    del array
+    assert [block() is not None for block in blocks] == [False] * 15 + [True] * 5
+    memory.empty((9 * LARGE,), np.uint8)
+    assert not memory._blocks
+
+
+def test_release_gives_back_what_is_free() -> None:
+    free, used = memory.empty((LARGE,), np.uint8), memory.empty((2 * LARGE,), np.uint8)
+    used.fill(3)
+    blocks = [weakref.ref(array.base) for array in (free, used)]
+    del free
+    memory.release()
+    assert [block() is None for block in blocks] == [True, False]
+    assert not np.shares_memory(memory.empty((2 * LARGE,), np.uint8), used)
+    assert (used == 3).all()
+    del used
+    assert blocks[1]() is None
+
+
+FORK = """
+import os, signal, threading, warnings
+import numpy as np
+from carryline.recurrence import memory
+
+warnings.simplefilter("ignore")  # of later Pythons, about forks beside threads
+held, go_on = threading.Event(), threading.Event()
+
+def hold():
+    with memory._lock:
+        held.set()
+        go_on.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    memory.empty((2 * memory.LARGE,), np.uint8).fill(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+go_on.set()
+thread.join()
+raise SystemExit(status != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_finds_the_lock_open(python: Callable[..., Any]) -> None:
+    found = python(FORK)
+    assert found.returncode == 0, found.stderr
 
 
 VIEWS: dict[str, Callable[[Any], Any]] = {
@@ -64,19 +159,11 @@ def test_whatever_refers_to_a_block_keeps_it(view: Callable[[Any], Any]) -> None
     assert (np.array(kept) == before).all()
 
 
-def test_small_free_blocks_make_way_for_a_larger_one() -> None:
-    for factor in (1, 2, 3, 4):
-        memory.empty((factor * LARGE,), np.uint8)
-    sizes = [block.size for block, _ in memory._blocks]
-    assert len(sizes) == 1
-    assert sizes[0] >= 4 * LARGE + LINE
-
-
 def test_the_smallest_block_that_is_large_enough_is_taken() -> None:
-    arrays = [memory.empty((factor * LARGE,), np.uint8) for factor in (3, 1, 2)]
+    arrays = [memory.empty((factor * LARGE // 4,), np.uint8) for factor in (9, 7, 8)]
     addresses = [array.ctypes.data for array in arrays]
     arrays.clear()
-    assert memory.empty((2 * LARGE - 9,), np.uint8).ctypes.data == addresses[2]
+    assert memory.empty((2 * LARGE - 9,), np.uint8).ctypes.data == addresses[1]
 
 
 class Blocks(RuleBasedStateMachine):
@@ -101,7 +188,7 @@ class Blocks(RuleBasedStateMachine):
     def teardown(self) -> None:
         for array, number in self.arrays:
             assert (array == number).all()
-        assert len(memory._blocks) <= len(self.arrays) + 10
+        assert all(held(array) <= 2 * (array.size + 7) for array, _ in self.arrays)
 
 
 TestBlocks = Blocks.TestCase

@@ -11,16 +11,16 @@ plan that is made from it.
 
 from __future__ import annotations
 
-import functools
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from carryline.nn import plain
+from carryline.nn.packs import packed
 from carryline.recurrence import cells, kernels, machine
 from carryline.recurrence.cells import Cell
 from carryline.recurrence.ragged import plan_of
@@ -57,6 +57,8 @@ def recurrence(
     `cells.shapes`, in that order; precision: of the products, "fp32" or "bf16"; threads: None for
     all cores. Returns the states [tokens, directions * hidden] and the final h and c.
     """
+    if _transformed():
+        return plain.recurrence(x, row, offsets, h, c, weights, cell)
     given = (x, row, offsets, h, c, list(weights), cell.name, precision, threads)
     states, last_h, last_c, _ = torch.ops.carryline.recurrence.default(*given)
     return states, last_h, last_c
@@ -88,38 +90,15 @@ def rows(
     says that index may have such, `drops` that back may. For 20,000 rows of 64 the gradient of
     x[index] takes torch 8 ms, and so does index_select's; this one takes 0.5.
     """
+    if _transformed():
+        return _rows(x, index, back, fills, drops)
     taken: Tensor = torch.ops.carryline.rows.default(x, index, back, fills, drops)
     return taken
 
 
-# Packed weights of layers whose backward pass is to come, by the addresses of the states that they
-# gave, for as long as these live, and of their weights. Packing two directions of 512 units anew
-# takes 15 ms.
-_layers: dict[tuple[int, int], tuple[kernels.Layer, weakref.ref[NDArray[Any]]]] = {}
-
-
-def _keep(
-    layer: kernels.Layer, states: Tensor, trace: kernels.Trace, weights: list[Tensor]
-) -> None:
-    if trace.states is not None and trace.states.size:
-        addresses = states.data_ptr(), weights[0].data_ptr()
-        # weakref.finalize would do, but takes 0.07 ms.
-        forget = functools.partial(_forget, _layers, addresses)
-        _layers[addresses] = layer, weakref.ref(trace.states, forget)
-
-
-def _forget(layers: dict[Any, Any], addresses: tuple[int, int], _: Any) -> None:
-    layers.pop(addresses, None)
-
-
-def _layer(cell: str, precision: str, weights: Sequence[Tensor]) -> kernels.Layer:
-    names = cells.shapes(cells.CELLS[cell], 1, 1)
-    arrays = [weight.numpy() for weight in weights]
-    directions = [
-        dict(zip(names, arrays[i : i + len(names)], strict=True))
-        for i in range(0, len(arrays), len(names))
-    ]
-    return kernels.Layer(cells.CELLS[cell], directions, precision)
+def _transformed() -> bool:
+    """Whether torch.func or forward mode is at work, which see torch's own operations alone."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _forward(
@@ -127,17 +106,13 @@ def _forward(
     cell: str, precision: str, threads: int | None, save: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """save: whether to give what the backward pass needs, besides; else an empty tensor."""
-    threads, layer = machine.checked_threads(threads), _layer(cell, precision, weights)
+    threads, layer = machine.checked_threads(threads), packed(cell, precision, weights)
     trace = layer.forward(
         plan_of(offsets.numpy()), layer.project(_array(x), threads), _array(row),
         h.numpy(), c.numpy(), states=True, save=save, threads=threads,
     )  # fmt: skip
     states, last_h, last_c = map(torch.from_numpy, (trace.states, trace.h, trace.c))
-    if trace.saved is None:
-        saved = x.new_empty(0)
-    else:
-        _keep(layer, states, trace, weights)
-        saved = torch.from_numpy(trace.saved)
+    saved = x.new_empty(0) if trace.saved is None else torch.from_numpy(trace.saved)
     return states, last_h, last_c, saved
 
 
@@ -148,9 +123,7 @@ def _backward(
 ) -> list[Tensor]:  # fmt: skip
     """trace: the fields of `kernels.Trace`. Gives the gradients by h, c, the weights and, if
     by_x, x."""
-    # Of the forward pass, or packed again if its states were moved since (by saved-tensor hooks).
-    kept = _layers.get((trace[0].data_ptr(), weights[0].data_ptr()))
-    layer = kept[0] if kept else _layer(cell, precision, weights)
+    layer = packed(cell, precision, weights)
     traced = kernels.Trace(*map(_array, trace))
     d = layer.backward(
         plan_of(offsets.numpy()), traced, _array(x), _array(row), _array(d_states),
@@ -234,10 +207,13 @@ class _Recurrence(torch.autograd.Function):
         return states, last_h, last_c, saved
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_states: Any, d_h: Any, d_c: Any, _: Any) -> tuple[Any, ...]:
         x, row, offsets, *saved = ctx.saved_tensors
         trace, weights, by_x = saved[:6], saved[6:], ctx.needs_input_grad[0]
+        if torch.is_grad_enabled() or _transformed():  # create_graph; many gradients at once
+            given = (x, row, offsets, *trace[3:5], weights, cells.CELLS[ctx.how[0]])
+            d_x, d_first, d_carry, *by_weights = plain.gradient((d_states, d_h, d_c), *given)
+            return d_x, d_first, d_carry, *(None,) * 5, *by_weights
         d_first, d_carry, *d = torch.ops.carryline.recurrence_backward.default(
             d_states, d_h, d_c, x, row, offsets, weights, trace, *ctx.how, by_x
         )
