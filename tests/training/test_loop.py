@@ -149,6 +149,9 @@ def test_what_is_kept_follows_the_setting() -> None:
     assert [best_epoch(rows, keep) for keep in KEEPS] == [2, 3, 4]
     assert [best_epoch([{**row, f"valid_{keep}": None} for row in rows], keep)
             for keep in KEEPS] == [4, 4, 4]  # fmt: skip
+    rows[2]["valid_accuracy"] = rows[3]["valid_accuracy"] = 0.8  # equals: the lowest loss
+    assert best_epoch(rows, "accuracy") == 2
+    rows[2]["valid_accuracy"] = rows[3]["valid_accuracy"] = 0.9
     older = [{key: row[key] for key in ("epoch", "valid_loss")} for row in rows]
     assert best_epoch(older) == 2
     ended = [finished(rows, config_of(epochs=9, patience=2, keep=keep)) for keep in KEEPS]
@@ -160,8 +163,9 @@ def test_the_epoch_that_is_best_by_what_to_keep(keep: str) -> None:
     """Few texts, and a rate that makes figures jump."""
     config, valid = config_of(epochs=6, keep=keep, learning_rate=0.1), problem(9, 3)
     run = trained(config, problem(24, 3), valid, classes=3)
-    figures = [row[f"valid_{keep}"] for row in run.history]
-    best = figures.index(min(figures) if keep == "loss" else max(figures)) + 1
+    sign = 1 if keep == "loss" else -1  # of equals that with the lowest loss
+    figures = [(sign * row[f"valid_{keep}"], row["valid_loss"]) for row in run.history]
+    best = figures.index(min(figures)) + 1
     again = trained(config.replace(epochs=best), problem(24, 3), classes=3)
     assert same(run.best, again.best)
     logits = network.Network(config, run.best).logits(valid.ragged)

@@ -31,8 +31,8 @@ ADDED = frozenset({"valid_macro_f1"})
 def best_epoch(history: Sequence[Mapping[str, Any]], keep: str = "loss") -> int:
     """The epoch (1, 2, …) whose weights are kept.
 
-    The one with the lowest validation loss, or with the highest validation accuracy or macro F1 when
-    that is what to `keep`, of equals the one with the lowest loss, then the first; without
+    The one with the lowest validation loss, or with the highest validation accuracy or macro F1
+    when that is what to `keep`; of equals the one with the lowest loss, then the first. Without
     validation the last one.
     """
     rows = [row for row in history if row.get(f"valid_{keep}") is not None]

@@ -140,11 +140,12 @@ class Place:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        if not folder.exists():
-            return
-        raise OutputError(f"{folder} must be a folder for checkpoints, or not be there")
-    names = {entry.name for entry in folder.iterdir()}
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise OutputError(f"{folder} must be a folder for checkpoints, or not be there") from None
     if storage.holds_model(folder) or (names and not names & {NAME, LOCK}):
         what = "a model" if storage.holds_model(folder) else "no checkpoint, and is not empty"
         raise OutputError(f"{folder} holds {what}; choose another folder for checkpoints")
