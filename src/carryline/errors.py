@@ -6,7 +6,7 @@
     │   ├── ConfigError            an unknown setting, a value out of range
     │   ├── ModelError             a model directory that is missing, damaged, hostile or too new
     │   ├── OutputError            an output that exists already or cannot be written
-    │   └── MissingExtraError      a part of Carryline that was not installed
+    │   └── MissingExtraError (ImportError)  a part of Carryline that was not installed
     └── TrainingError              training cannot go on (a loss that is not finite); exit 1
 
 A message states the rule and the value that broke it.
@@ -39,14 +39,19 @@ class OutputError(InputError):
     """An output exists already or is no place to write to."""
 
 
-class MissingExtraError(InputError):
-    """An optional part of Carryline is needed and not installed."""
+class MissingExtraError(InputError, ImportError):
+    """An optional part of Carryline is needed and not installed.
+
+    An `ImportError` too, for those who `try: from carryline.nn import LSTM` and have another way;
+    its name is the missing package's.
+    """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed; "
             f"pip install 'carryline[{extra}]'"
         )
+        self.name = package
 
 
 class TrainingError(CarrylineError):

@@ -5,10 +5,12 @@ The environment variable CARRYLINE_ISA forces an instruction set.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +73,47 @@ def checked_threads(threads: int | None) -> int:
 
 
 def default_threads() -> int:
-    """The cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores this process may run on, no more of them than its container's share of time
+    fills."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, cpu_quota())))
+
+
+@cache  # read once: this is asked for at every call of a kernel, and takes 0.1 ms
+def cpu_quota(
+    groups: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """How many cores' time this process gets by Linux's control groups, v2 or v1; inf for all.
+
+    groups: names this process's groups; mounted: where the groups' files are. Each group on the
+    way up may have a limit. A container may see its own group as the topmost one.
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    quota = math.inf
+    for _, kinds, path in (line.split(":", 2) for line in lines):
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        names = [] if ".." in path else path.strip("/").split("/")
+        for root in (mounted / kinds, mounted / "cpu") if kinds else (mounted,):
+            folders = [root.joinpath(*names[:depth]) for depth in range(len(names) + 1)]
+            quota = min(quota, *map(_quota_of, folders))
+    return quota
+
+
+def _quota_of(group: Path) -> float:
+    """Of one group alone: microseconds of each period."""
+    files = (
+        ["cpu.max"] if (group / "cpu.max").exists() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+    )
+    try:
+        quota, period = " ".join((group / name).read_text() for name in files).split()
+        return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 def peak_flops(threads: int, precision: str = "fp32") -> float:
