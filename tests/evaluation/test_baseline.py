@@ -70,6 +70,7 @@ def test_figures_by_hand() -> None:
         "accuracy": 2 / 3,
         "macro_f1": pytest.approx((2 / 3 + 2 / 3) / 2),
         "texts": 7,
+        "of": 7,
         "tested": 3,
     }
 

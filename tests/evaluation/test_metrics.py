@@ -251,6 +251,9 @@ def test_comparison() -> None:
         "simpler one.",
         "TF-IDF + logistic regression learned from 9,000 texts in 1.2 s.",
     ]
+    sampled = beside(0.9, 0.9, (0.8, 0.8))
+    sampled["baseline"]["linear"]["of"] = 20_000
+    assert "learned from 9,000 of 20,000 texts in" in comparison(sampled)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
     "--baseline/--no-baseline",
     default=True,
     help="Whether to measure the most frequent class and a linear model on the same texts, in some "
-    "ten seconds at most (default: yes).",
+    "twenty seconds at most (default: yes).",
 )
 @options.as_json
 def command(

@@ -37,15 +37,15 @@ def baseline(
     valid_texts: Sequence[str],
     valid_targets: ArrayLike,
     classes: Sequence[Label],
-    seconds: float = 10.0,
+    seconds: float = 20.0,
 ) -> dict[str, Any]:
     """Figures on the validation part of models that were made from the training part.
 
     targets [texts]: numbers of classes. Returns plain numbers, ready for JSON:
 
     - majority: label (of the training part's most frequent class), accuracy, macro_f1;
-    - linear: name, accuracy, macro_f1, texts (trained on), tested (texts that its figures are of),
-      seconds (it took); None where there can be none;
+    - linear: name, accuracy, macro_f1, texts (trained on, a sample where they are fewer than `of`, all
+      there are), tested (texts that its figures are of), seconds (it took); None where there can be none;
     - why: the reason when linear is None, else "".
 
     macro_f1 is over the classes that have a text in the validation part. seconds: about the most
@@ -68,7 +68,7 @@ def baseline(
     predicted = _predicted(texts, y, tested, seconds * VISITS)
     if predicted is None:
         return {**found, "linear": None, "why": "no word of two letters or more is in the texts"}
-    linear = {"name": NAME, **_figures(predicted, held), "texts": len(texts), "tested": len(tested)}
+    linear = {"name": NAME, **_figures(predicted, held), "texts": len(texts), "tested": len(tested), "of": len(train_texts)}
     linear["seconds"] = time.perf_counter() - began
     return {**found, "linear": linear, "why": ""}
 

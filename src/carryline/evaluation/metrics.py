@@ -212,7 +212,8 @@ def verdict(metrics: dict[str, Any], shown: Shown = name) -> list[str]:
         if by:
             said.append(f"{other} is ahead of this model in {by}, and is the simpler one.")
         took = f"{linear['seconds']:.1f} s" if linear["seconds"] >= 0.05 else "less than 0.1 s"
-        said.append(f"{other} learned from {linear['texts']:,} texts in {took}.")
+        part = f" of {linear['of']:,}" * (linear.get("of", linear["texts"]) > linear["texts"])
+        said.append(f"{other} learned from {linear['texts']:,}{part} texts in {took}.")
     if majority["accuracy"] >= ours[0] and majority["macro_f1"] >= ours[1]:
         said.append(
             f"Always answering {shown(majority['label'])} does as well: this model has learned "

@@ -87,8 +87,8 @@ class TextClassifier(Holder, Estimator):
         of the network must be the same. When the labels are not all among its classes, they become
         its classes, and it gets a new head.
 
-        baseline: measure the most frequent class and a linear model on the same parts, in some ten
-        seconds at most; they stand beside the model's figures in `metrics` and in its card.
+        baseline: measure the most frequent class and a linear model on the same parts, in some
+        twenty seconds at most; they stand beside the model's figures in `metrics` and in its card.
         origin: what the texts were read from (`carryline.text.data.read`), for the card.
 
         verbose: None shows progress on a terminal and in a notebook, True everywhere, False
