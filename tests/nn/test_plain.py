@@ -246,10 +246,10 @@ def compiled() -> Iterator[Any]:
 def test_compiled_modules_under_forward_mode(compiled: Any) -> None:
     """With weights that want no gradient; else torch refuses, as with its own modules."""
     module: Any = compiled._orig_mod.requires_grad_(False)
-    x, run = normal(STEPS, TEXTS, INPUTS), lambda x: compiled(x)[0]
-    run(x)  # compiled for the kernels, and again for what follows
+    x = normal(STEPS, TEXTS, INPUTS)
+    compiled(x)  # for the kernels, and again for what follows
     expected = torch.func.jvp(lambda x: module(x)[0], (x,), (TANGENT,))[1]
-    assert_close(dual(run, x, TANGENT), expected)
+    assert_close(dual(lambda x: compiled(x)[0], x, TANGENT), expected)
 
 
 def test_second_derivatives_of_compiled_modules_are_refused(compiled: Any) -> None:
