@@ -6,7 +6,7 @@ two right answers of order 1 differ by some roundings of 1e-16; 1e-12 leaves roo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -233,3 +233,27 @@ def test_vmap_over_inputs_and_over_weights(kind: type[Recurrent]) -> None:
         expected = torch.autograd.grad(module(x)[0].square().sum(), values)
         for name, value in zip(names, expected, strict=True):
             assert_close(found[name][i], value)
+
+
+@pytest.fixture
+def compiled() -> Iterator[Any]:
+    reset: Any = torch._dynamo.reset
+    reset()
+    yield torch.compile(LSTM(INPUTS, HIDDEN, dtype=torch.float64), backend="aot_eager")
+    reset()
+
+
+def test_compiled_modules_under_forward_mode(compiled: Any) -> None:
+    """With weights that want no gradient; else torch refuses, as with its own modules."""
+    module: Any = compiled._orig_mod.requires_grad_(False)
+    x = normal(STEPS, TEXTS, INPUTS)
+    compiled(x)  # for the kernels, and again for what follows
+    expected = torch.func.jvp(lambda x: module(x)[0], (x,), (TANGENT,))[1]
+    assert_close(dual(lambda x: compiled(x)[0], x, TANGENT), expected)
+
+
+def test_second_derivatives_of_compiled_modules_are_refused(compiled: Any) -> None:
+    x = normal(STEPS, TEXTS, INPUTS).requires_grad_()
+    (d,) = torch.autograd.grad(compiled(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="not currently support double backward"):
+        torch.autograd.backward(d.sum())

@@ -54,6 +54,7 @@ QUOTAS: dict[str, tuple[str, dict[str, str], float]] = {
     "of other things": ("4:memory:/x", {"memory/x/cpu.max": "1 1", "cpu.max": "1 1"}, math.inf),
     "damaged": ("0::/", {"cpu.max": "many"}, math.inf),
     "no files": ("0::/a", {}, math.inf),
+    "other lines": ("none\n0::/", {"cpu.max": "150000 100000"}, 1.5),
     "no groups": ("", {"cpu.max": "1 1"}, math.inf),
 }
 

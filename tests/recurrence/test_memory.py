@@ -19,11 +19,15 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from carryline.recurrence import memory
 from carryline.recurrence.memory import LARGE, LINE
 
+FRESH = memory._fresh
+
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test with blocks of its own."""
+    """Each test with blocks of its own, as they are without sanitizers."""
     monkeypatch.setattr(memory, "_blocks", [])
+    monkeypatch.setattr(memory, "_fresh", FRESH)
+    monkeypatch.setattr(memory, "LARGE", LARGE)
 
 
 @pytest.mark.parametrize("shape", [(0,), (3,), (0, 5), (2, 3, 4), (1, LARGE), (LARGE - 1,)])

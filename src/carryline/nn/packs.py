@@ -18,7 +18,9 @@ from torch import Tensor
 
 from carryline.recurrence import cells, kernels, machine
 
-MOST = 64  # packs at most, of more layers than models have: a pack takes twice its weights' memory
+# Packs at most, for more layers than models have: with its copy one takes two or three times its
+# weights' memory.
+MOST = 64
 
 # By where the matrices lie; the one used last stands last. Each entry is forgotten once one of its
 # matrices is gone. No lock: every change is one operation of a dictionary, and two threads that

@@ -94,7 +94,7 @@ def cpu_quota(
     except OSError:
         return math.inf
     quota = math.inf
-    for _, kinds, path in (line.split(":", 2) for line in lines):
+    for _, kinds, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if kinds and "cpu" not in kinds.split(","):
             continue
         names = [] if ".." in path else path.strip("/").split("/")
