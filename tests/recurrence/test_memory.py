@@ -63,6 +63,25 @@ def test_an_array_keeps_no_more_than_twice_its_size() -> None:
     assert sum(map(held, kept)) <= memory.SLACK * 12 * (LARGE + 9)
 
 
+def test_passing_work_shares_a_few_blocks_of_any_size() -> None:
+    with memory.passing():
+        for size in (3, 1, 7, 2, 5):
+            for _ in range(3):
+                memory.empty((size * LARGE,), np.uint8)
+        assert len(memory._blocks) == 1
+        within = memory.empty((LARGE,), np.uint8)
+        assert held(within) > 7 * LARGE
+        first = threading.Thread(
+            target=lambda: sizes.append(held(memory.empty((LARGE,), np.uint8)))
+        )
+        sizes: list[int] = []
+        first.start()
+        first.join()
+    del within
+    after = memory.empty((LARGE,), np.uint8)
+    assert max(*sizes, held(after)) <= memory.SLACK * LARGE  # another thread, and when it is over
+
+
 def test_training_on_batches_of_all_sizes_finds_what_it_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -163,11 +182,14 @@ def test_whatever_refers_to_a_block_keeps_it(view: Callable[[Any], Any]) -> None
     assert (np.array(kept) == before).all()
 
 
-def test_the_smallest_block_that_is_large_enough_is_taken() -> None:
-    arrays = [memory.empty((factor * LARGE // 4,), np.uint8) for factor in (9, 7, 8)]
+def test_which_of_several_blocks_is_taken() -> None:
+    """The one used last; in passing work the smallest."""
+    arrays = [memory.empty((factor * LARGE,), np.uint8) for factor in (3, 4, 2)]
     addresses = [array.ctypes.data for array in arrays]
     arrays.clear()
-    assert memory.empty((2 * LARGE - 9,), np.uint8).ctypes.data == addresses[1]
+    assert memory.empty((3 * LARGE - 9,), np.uint8).ctypes.data == addresses[1]
+    with memory.passing():
+        assert memory.empty((LARGE,), np.uint8).ctypes.data == addresses[2]
 
 
 class Blocks(RuleBasedStateMachine):

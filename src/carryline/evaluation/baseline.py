@@ -44,8 +44,9 @@ def baseline(
     targets [texts]: numbers of classes. Returns plain numbers, ready for JSON:
 
     - majority: label (of the training part's most frequent class), accuracy, macro_f1;
-    - linear: name, accuracy, macro_f1, texts (trained on, a sample where they are fewer than `of`, all
-      there are), tested (texts that its figures are of), seconds (it took); None where there can be none;
+    - linear: name, accuracy, macro_f1, texts (trained on, a sample where they are fewer than all
+      there are, `of`), tested (texts that its figures are of), seconds (it took); None where there
+      can be none;
     - why: the reason when linear is None, else "".
 
     macro_f1 is over the classes that have a text in the validation part. seconds: about the most
@@ -68,8 +69,13 @@ def baseline(
     predicted = _predicted(texts, y, tested, seconds * VISITS)
     if predicted is None:
         return {**found, "linear": None, "why": "no word of two letters or more is in the texts"}
-    linear = {"name": NAME, **_figures(predicted, held), "texts": len(texts), "tested": len(tested), "of": len(train_texts)}
-    linear["seconds"] = time.perf_counter() - began
+    linear = {
+        "name": NAME,
+        **_figures(predicted, held),
+        "texts": len(texts),
+        "of": len(train_texts),
+    }
+    linear |= {"tested": len(tested), "seconds": time.perf_counter() - began}
     return {**found, "linear": linear, "why": ""}
 
 

@@ -212,7 +212,8 @@ def verdict(metrics: dict[str, Any], shown: Shown = name) -> list[str]:
         if by:
             said.append(f"{other} is ahead of this model in {by}, and is the simpler one.")
         took = f"{linear['seconds']:.1f} s" if linear["seconds"] >= 0.05 else "less than 0.1 s"
-        part = f" of {linear['of']:,}" * (linear.get("of", linear["texts"]) > linear["texts"])
+        all_texts = linear.get("of", linear["texts"])  # models of before do not say
+        part = f" of {all_texts:,}" if all_texts > linear["texts"] else ""
         said.append(f"{other} learned from {linear['texts']:,}{part} texts in {took}.")
     if majority["accuracy"] >= ours[0] and majority["macro_f1"] >= ours[1]:
         said.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -132,7 +133,7 @@ class Network:
         if not 0 <= pad_to <= MOST_PADS:
             raise ConfigError(f"0 <= pad_to <= {MOST_PADS}, it is {pad_to}")
         _check_ids(ragged, len(self.weights["embedding.weight"]))
-        tokens, texts = self._at_once()
+        tokens, texts = self._at_once
         if self.config.mask:
             # Pads are read past: none need be filled in, and those in the text are taken out.
             ragged, pad_to = ragged.without(PAD), 0
@@ -146,7 +147,7 @@ class Network:
         return out
 
     def _batches(self, ragged: Ragged, pad_to: int) -> Iterator[tuple[Array, Ragged]]:
-        tokens, texts = self._at_once()
+        tokens, texts = self._at_once
         lengths = ragged.lengths
         if self.config.mask:
             for chosen in _chunks(lengths, tokens, texts):
@@ -210,6 +211,7 @@ class Network:
             rows, below = tokens, states
         return 4 * most
 
+    @cached_property
     def _at_once(self) -> tuple[int, int]:
         """Tokens and texts of a chunk: that it needs no more than `BYTES_AT_ONCE`, for either."""
         text = 32 * len(self._suffixes) * max(self.config.hidden)  # first, final, pooled states
@@ -240,6 +242,10 @@ def _walk(
 def _check_ids(ragged: Ragged, vocabulary: int) -> None:
     """Raises `DataError` unless all values are whole numbers from 0 to `vocabulary` - 1."""
     ids = np.asarray(ragged.values)
+    if ids.dtype == np.int32:  # as a tokenizer gives them: in one pass
+        most = np.maximum.reduce(ids.view(np.uint32), axis=None, initial=0)
+        if ids.ndim == 1 and most < vocabulary:
+            return
     rule = f"a token id is a whole number from 0 to {vocabulary - 1}"
     if ids.ndim != 1 or ids.dtype.kind not in "iuf":
         raise DataError(f"{rule}, not of {ids.ndim} dimensions and type {ids.dtype}")

@@ -18,6 +18,7 @@ from carryline.errors import ConfigError, TrainingError
 from carryline.model import network
 from carryline.model.config import Config, differences
 from carryline.model.history import best_epoch, finished
+from carryline.recurrence import memory
 from carryline.recurrence.ragged import Ragged
 from carryline.training import checkpoint, losses
 from carryline.training.adam import Adam
@@ -151,12 +152,13 @@ class Trainer:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
             order = batch.plan.order
         ranked = targets[order]
-        logits = self.model(batch)
-        loss = losses.loss(logits, ranked, None if weights is None else weights[order])
-        torch.autograd.backward(loss)
-        if config.clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step(rate)
+        with memory.passing():  # what a step makes is gone at its end
+            logits = self.model(batch)
+            loss = losses.loss(logits, ranked, None if weights is None else weights[order])
+            torch.autograd.backward(loss)
+            if config.clip:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+            self.optimizer.step(rate)
         return loss.item(), losses.right(logits.detach().numpy(), ranked)
 
     def finish(self, row: dict[str, Any]) -> bool:
