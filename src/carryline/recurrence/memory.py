@@ -22,9 +22,7 @@ Array = NDArray[Any]
 LINE = 64  # bytes of a cache line, and of the widest vector
 LARGE = 1 << 20  # bytes from which on blocks are kept
 SLACK = 2  # a block is at most so many times as large as its array, which may live for long
-KEPT = (
-    1 << 30
-)  # bytes of all blocks that are kept; a step of the preset `base` takes 900 MB at most
+KEPT = 1 << 30  # bytes of all blocks that are kept; the largest steps of `base` take 900 MB
 
 Block = tuple[NDArray[np.uint8], int]  # memory, and where in it the first whole cache line begins
 
