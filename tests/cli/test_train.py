@@ -155,6 +155,9 @@ def test_resume_of_a_complete_model_says_so(model: Path, trained: tuple[Path, Re
     assert found.keys() == RESULT
     for key in ("accuracy", "loss", "macro_f1", "parameters", "epochs", "best_epoch"):
         assert found[key] == before[key]
+    changed = ["--set", "hidden=9", "--set", "dropout=0.1"]
+    error = fails(2, "train", "no.csv", "--out", model, "--resume", *changed)
+    assert "made with other settings (hidden: [8], yours [9]; dropout: 0.5, yours 0.1)" in error
 
 
 def test_with_nothing_to_resume_it_says_so_and_begins(train_csv: Path, tmp_path: Path) -> None:

@@ -91,8 +91,6 @@ def test_lines_for_people() -> None:
         "characters: 6 to 7, median 6, 95 % of the texts have at most 7",
         "words: 2 to 2, median 2, 95 % of the texts have at most 2",
         "19 to train on, 2 to validate on",
-        "the text is taken from column 'review'",
-        "1 row skipped",
         "to look at:",
         "  1 text repeated, such as 'text 1' (2 times)",
     ]

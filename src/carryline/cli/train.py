@@ -12,6 +12,7 @@ import click
 
 from carryline.cli import options
 from carryline.cli.output import echo_json
+from carryline.errors import ConfigError
 
 if TYPE_CHECKING:
     from carryline.tasks.classifier import TextClassifier
@@ -104,7 +105,7 @@ def command(
     changes = options.overrides(settings, epochs=epochs, seed=seed)
     from carryline.training.folder import Place, beside
 
-    if resume and (complete := _complete(out, beside(out), changes)):
+    if resume and (complete := _complete(out, beside(out), preset, changes)):
         click.echo(f"{out} is complete, there is nothing to go on with", err=True)
         return _show(complete, out, as_json)
     place = Place.of(out, None, resume)
@@ -150,9 +151,15 @@ def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None)
     return classifier
 
 
-def _complete(out: Path, partial: Path, changes: dict[str, Any]) -> TextClassifier | None:
-    """The model in `out`, when no epoch of it is missing even with these changes."""
+def _complete(
+    out: Path, partial: Path, preset: str | None, changes: dict[str, Any]
+) -> TextClassifier | None:
+    """The model in `out`, when no epoch of it is missing even with these changes.
+
+    Raises `ConfigError` when it was made with other settings than those given.
+    """
     from carryline.model import storage
+    from carryline.model.config import PRESETS, differences
     from carryline.model.history import finished
     from carryline.tasks.classifier import load
     from carryline.training.folder import FREE, holds_checkpoint
@@ -160,8 +167,11 @@ def _complete(out: Path, partial: Path, changes: dict[str, Any]) -> TextClassifi
     if not storage.holds_model(out) or holds_checkpoint(partial):
         return None
     classifier = load(out)
-    longer = {key: value for key, value in changes.items() if key in FREE}
-    return classifier if finished(classifier.history, classifier.config.replace(**longer)) else None
+    wanted = (PRESETS[preset] if preset else classifier.config).replace(**changes)
+    fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
+    if other := differences(fixed, wanted.to_dict()):
+        raise ConfigError(f"cannot resume: {out} was made with other settings ({other})")
+    return classifier if finished(classifier.history, wanted) else None
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class Account:
         return plain
 
     def lines(self) -> list[str]:
-        """The account for people."""
+        """The account for people; whoever read the data says what was guessed and skipped."""
         classes = _several(len(self.classes), "class", "classes")
         told = [f"{_several(self.rows, 'text')} of {classes}"]
         told += [f"  {line}" for line in _class_lines(self)]
@@ -86,9 +86,6 @@ class Account:
         if self.train is not None:
             valid = sum((self.valid or {}).values())
             told.append(f"{sum(self.train.values()):,} to train on, {valid:,} to validate on")
-        told += [f"the {role} is taken from column {name!r}" for role, name in self.guessed.items()]
-        if self.skipped:
-            told.append(f"{_several(self.skipped, 'row')} skipped")
         if self.findings:
             told.append("to look at:")
             told += [f"  {finding.message}" for finding in self.findings]
