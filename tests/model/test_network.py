@@ -182,7 +182,21 @@ def test_no_texts() -> None:
     assert network.probabilities(logits[:, :1]).shape == (0, 2)
 
 
-def test_chunks_hold_few_tokens_and_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """limit(net, NAME=value): other limits for a network that has its own already."""
+
+    def change(net: Network, **limits: int) -> None:
+        for name, value in limits.items():
+            monkeypatch.setattr(network, name, value)
+        vars(net).pop("_at_once", None)
+
+    return change
+
+
+def test_chunks_hold_few_tokens_and_every_text_once(
+    limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     net, ragged = Network(config_of(), weights_of(config_of())), texts_of(LENGTHS * 9)
     whole, sizes, batch_logits = net.logits(ragged), list[int](), Network._batch_logits
 
@@ -190,7 +204,7 @@ def test_chunks_hold_few_tokens_and_every_text_once(monkeypatch: pytest.MonkeyPa
         sizes.append(len(batch.values))
         return batch_logits(self, batch, threads)
 
-    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 30)
+    limit(net, TOKENS_AT_ONCE=30)
     monkeypatch.setattr(Network, "_batch_logits", noting)
     assert (net.logits(ragged) == whole).all()
     assert max(sizes) <= 30 + max(LENGTHS)
@@ -223,27 +237,27 @@ def test_chunks_hold_few_texts(mask: bool, sizes: list[tuple[int, int]]) -> None
 
 
 def test_chunks_of_wide_networks_hold_fewer(
-    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    sizes: list[tuple[int, int]], limit: Callable[..., None]
 ) -> None:
     """States of 2 x 20 units for the layer above: 160 bytes a token, 640 of its projection."""
     config, ragged = config_of(hidden=[20, 20]), texts_of([3] * 60)
     net = Network(config, weights_of(config))
     whole = net.logits(ragged)
-    monkeypatch.setattr(network, "BYTES_AT_ONCE", 16_000)
+    limit(net, BYTES_AT_ONCE=16_000)
     assert (net.logits(ragged) == whole).all()
     assert all(800 * tokens <= 16_000 for _, tokens in sizes[1:])
-    monkeypatch.setattr(network, "BYTES_AT_ONCE", 1)
+    limit(net, BYTES_AT_ONCE=1)
     assert (net.logits(ragged) == whole).all()
 
 
 def test_a_padded_batch_is_cut_as_well(
-    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    sizes: list[tuple[int, int]], limit: Callable[..., None]
 ) -> None:
     config = config_of(mask=False, batch_size=7)
     net, ragged = Network(config, weights_of(config)), texts_of(LENGTHS * 3)
     whole = net.logits(ragged, pad_to=9)
     assert sizes == [(7, 7 * 12)] * 3
-    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 40)
+    limit(net, TOKENS_AT_ONCE=40)
     assert (net.logits(ragged, pad_to=9) == whole).all()
     assert sizes[3:] == [(3, 36), (3, 36), (1, 12)] * 3
 
@@ -286,14 +300,13 @@ def test_one_text_needs_no_memory_for_its_states(
 
 
 def test_a_text_that_needs_too_much_is_refused_before_it_takes_it(
-    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    sizes: list[tuple[int, int]], limit: Callable[..., None]
 ) -> None:
     """Below the last layer all states are needed: 2 x (20 + 4 x 9) numbers a token."""
     config = config_of(hidden=[20, 9])
     net = Network(config, weights_of(config))
     expected = net.logits(texts_of())
-    monkeypatch.setattr(network, "MOST_BYTES", 12 * 448)
-    monkeypatch.setattr(network, "TOKENS_AT_ONCE", 5)
+    limit(net, MOST_BYTES=12 * 448, TOKENS_AT_ONCE=5)
     assert (net.logits(texts_of()) == expected).all()
     sizes.clear()
     with pytest.raises(DataError, match=r"at most 5,376 bytes .* of 13 tokens needs 5,824 .* cut"):

@@ -89,8 +89,9 @@ def main() -> None:
       carryline train reviews.csv --out model
       carryline predict model "A film to remember."
 
-    Data is a file (.csv, .tsv, .jsonl, .parquet, .txt of fastText lines), a folder with one folder
-    of .txt files for each class, or - for standard input. A MODEL is the folder that train writes.
+    Data is a file (.csv, .tsv, .jsonl, .json, .parquet, .xlsx, .txt of fastText lines; text packed
+    by .gz or .zst too), a folder with one folder of .txt files for each class, or - for standard
+    input. A MODEL is the folder that train writes.
     """
 
 
