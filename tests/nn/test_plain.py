@@ -6,6 +6,7 @@ two right answers of order 1 differ by some roundings of 1e-16; 1e-12 leaves roo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -257,3 +258,24 @@ def test_second_derivatives_of_compiled_modules_are_refused(compiled: Any) -> No
     (d,) = torch.autograd.grad(compiled(x)[0].sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="not currently support double backward"):
         torch.autograd.backward(d.sum())
+
+
+def test_forward_mode_in_another_thread_changes_no_bit() -> None:
+    """A level of it is the whole process's."""
+    module, x = LSTM(8, 16), torch.randn(30, 4, 8)
+    expected = module(x)[0]
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with forward_ad.dual_level():
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+    try:
+        assert (module(x)[0] == expected).all()
+    finally:
+        leave.set()
+        thread.join()

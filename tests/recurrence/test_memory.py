@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from carryline.recurrence import memory
+from carryline.recurrence.cells import CELLS, shapes
+from carryline.recurrence.kernels import Layer
 from carryline.recurrence.memory import LARGE, LINE
 
 FRESH = memory._fresh
@@ -80,6 +82,21 @@ def test_passing_work_shares_a_few_blocks_of_any_size() -> None:
     del within
     after = memory.empty((LARGE,), np.uint8)
     assert max(*sizes, held(after)) <= memory.SLACK * LARGE  # another thread, and when it is over
+
+
+def test_what_lasts_pins_no_large_block_of_passing_work() -> None:
+    weights = {
+        name: np.ones(shape, np.float32) for name, shape in shapes(CELLS["lstm"], 512, 512).items()
+    }
+    with memory.passing():
+        memory.empty((100 * LARGE,), np.uint8)
+        with memory.passing():
+            pass
+        assert held(memory.empty((LARGE,), np.uint8)) > 100 * LARGE  # still passing
+        layer = Layer(CELLS["lstm"], [weights])
+        packs = [layer._input, layer._recurrent, *layer._backward_weights()[:2]]
+    for pack in packs:
+        assert held(pack) <= memory.SLACK * pack.nbytes
 
 
 def test_training_on_batches_of_all_sizes_finds_what_it_needs(

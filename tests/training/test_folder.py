@@ -64,8 +64,8 @@ def test_a_checkpoint_folder_may_be_new_empty_or_a_run_s(
     corpus: Any, tiny: Tiny, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    for name in ("new", "empty", "empty"):
-        TextClassifier(**tiny).fit(*corpus, checkpoint=tmp_path / name, threads=1)
+    for name, again in (("new", False), ("empty", False), ("empty", True)):
+        TextClassifier(**tiny).fit(*corpus, checkpoint=tmp_path / name, resume=again, threads=1)
         assert {"checkpoint.safetensors", "tokenizer.json"} < contents(tmp_path / name).keys()
     (tmp_path / "new" / "letter").write_text("mine")
     folders.discard(tmp_path / "new")
@@ -180,6 +180,42 @@ def test_of_many_that_begin_at_once_one_is_there(tmp_path: Path) -> None:
         thread.join()
     assert most == [1]
     assert done
+
+
+# --- places that cannot be
+
+
+@pytest.mark.parametrize(
+    ("out", "checkpoint"), [("a", "a"), ("b", "b/c"), ("c/d", "c")], ids=["one", "in", "around"]
+)
+def test_out_and_checkpoint_must_be_apart(
+    out: str, checkpoint: str, corpus: Any, tiny: Tiny, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="out and checkpoint must be apart"):
+        TextClassifier(**tiny).fit(*corpus, out=tmp_path / out, checkpoint=tmp_path / checkpoint)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["x" * 5000, "x" * 250, "x\0y"], ids=["long", "name", "null"])
+@pytest.mark.parametrize("how", ["out", "checkpoint"])
+def test_a_place_that_the_system_refuses(
+    how: str, place: str, corpus: Any, tiny: Tiny, tmp_path: Path
+) -> None:
+    given: Any = {how: tmp_path / place}
+    if how == "checkpoint" and len(place) == 250:
+        pytest.skip("a folder may be called so")
+    with pytest.raises(OutputError, match=r"cannot be|name too long|null"):
+        TextClassifier(**tiny).fit(*corpus, threads=1, **given)
+
+
+def test_epochs_of_another_run_are_not_written_over(
+    corpus: Any, tiny: Tiny, tmp_path: Path
+) -> None:
+    TextClassifier(**tiny).fit(*corpus, checkpoint=tmp_path / "p", threads=1)
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="holds the epochs of a run; --resume"):
+        TextClassifier(**tiny, seed=3).fit(*corpus, checkpoint=tmp_path / "p", threads=1)
+    assert contents(tmp_path) == before
 
 
 # --- nothing is lost

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from carryline.errors import ConfigError, ModelError
 from carryline.model import network
 from carryline.model.config import Config
-from carryline.model.history import KEYS
+from carryline.model.history import ADDED, KEYS
 from carryline.text.data import Label
 from carryline.text.examples import MOST_CLASSES
 from carryline.text.tokens import largest_file
@@ -124,7 +124,7 @@ def _check_entries(file: Path, where: str, value: Any, rules: Rules) -> None:
 def _check_made(file: Path, made: Any, classes: int) -> None:
     count = ("a count", _is_count)
     rules: Rules = {
-        "carryline": ("a version", lambda value: _is_word(value, r"[\w.+-]{1,40}")),
+        "carryline": ("a version", lambda value: _is_word(value, _VERSION)),
         "date": (
             "a time in UTC such as 2026-01-31T12:00:00Z",
             lambda value: _is_word(value, _TIME),
@@ -175,7 +175,10 @@ def check_row(file: Path, number: int, row: Any) -> None:
     """An epoch of history.jsonl."""
     optional = ("a number or null", lambda value: value is None or _is_number(value))
     _check_entries(file, f"line {number}", row, dict.fromkeys(sorted(KEYS), optional))
-    for key in ("epoch", "loss", "accuracy"):
+    for key in sorted(ADDED & row.keys()):
+        if not optional[1](row[key]):
+            raise ModelError(f"{file}: {key!r} of line {number} must be {optional[0]}")
+    for key in ("epoch", "loss", "accuracy", "tokens_per_second", "seconds"):
         if not _is_number(row[key]):
             raise ModelError(f"{file}: {key!r} of line {number} must be a number, it is null")
 
@@ -196,7 +199,7 @@ def check_metrics(file: Path, value: Any, classes: list[Label]) -> None:
     }
     _check_entries(file, "the figures", value, rules)
     for label, row in zip(classes, value["per_class"], strict=True):
-        shares = {"label": (f"{label!r}", lambda name, label=label: name == label)}
+        shares = {"label": (reprlib.repr(label), lambda name, label=label: name == label)}
         _check_entries(file, "a class", row, {**shares, **dict.fromkeys(SHARES, number)})
     if value["texts"] < 1:
         raise ModelError(f"{file}: 'texts' of the figures must be 1 or more")

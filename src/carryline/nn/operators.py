@@ -57,7 +57,7 @@ def recurrence(
     `cells.shapes`, in that order; precision: of the products, "fp32" or "bf16"; threads: None for
     all cores. Returns the states [tokens, directions * hidden] and the final h and c.
     """
-    if _transformed():
+    if _transformed(x, h, c, *weights):
         return plain.recurrence(x, row, offsets, h, c, weights, cell)
     given = (x, row, offsets, h, c, list(weights), cell.name, precision, threads)
     states, last_h, last_c, _ = torch.ops.carryline.recurrence.default(*given)
@@ -90,15 +90,25 @@ def rows(
     says that index may have such, `drops` that back may. For 20,000 rows of 64 the gradient of
     x[index] takes torch 8 ms, and so does index_select's; this one takes 0.5.
     """
-    if _transformed():
+    if _transformed(x):
         return _rows(x, index, back, fills, drops)
     taken: Tensor = torch.ops.carryline.rows.default(x, index, back, fills, drops)
     return taken
 
 
-def _transformed() -> bool:
-    """Whether torch.func or forward mode is at work, which see torch's own operations alone."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+def _transformed(*given: Tensor | None) -> bool:
+    """Whether torch.func or forward mode is at work, which see torch's own operations alone.
+
+    A level of forward mode may be another thread's: it counts for tensors that have a tangent.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return True
+    if forward_ad._current_level < 0:
+        return False
+    if torch.compiler.is_compiling():
+        return True  # what is traced shows no tangent
+    unpack: Any = forward_ad.unpack_dual
+    return any(unpack(tensor).tangent is not None for tensor in given if tensor is not None)
 
 
 def _forward(
@@ -210,7 +220,8 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, d_states: Any, d_h: Any, d_c: Any, _: Any) -> tuple[Any, ...]:
         x, row, offsets, *saved = ctx.saved_tensors
         trace, weights, by_x = saved[:6], saved[6:], ctx.needs_input_grad[0]
-        if torch.is_grad_enabled() or _transformed():  # create_graph; many gradients at once
+        # create_graph; many gradients at once, or forward mode over this gradient
+        if torch.is_grad_enabled() or _transformed(d_states, d_h, d_c, x, *weights):
             given = (x, row, offsets, *trace[3:5], weights, cells.CELLS[ctx.how[0]])
             d_x, d_first, d_carry, *by_weights = plain.gradient((d_states, d_h, d_c), *given)
             return d_x, d_first, d_carry, *(None,) * 5, *by_weights

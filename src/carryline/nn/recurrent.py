@@ -21,7 +21,6 @@ from carryline.nn import biases, cudnn, layouts, operators
 from carryline.nn.layouts import Batch, Kind, Lengths
 from carryline.recurrence import cells
 from carryline.recurrence.cells import Cell
-from carryline.recurrence.ragged import Plan
 
 States = Tensor | list[Tensor]  # of all layers, or a list of them where their sizes differ
 State = States | tuple[States, States]
@@ -120,7 +119,7 @@ class Recurrent(torch.nn.Module):
             raise ValueError(f"x must be [tokens, {self.input_size}], it is {list(batch.x.shape)}")
         x = self._checked(batch.x)
         h, c = self._first(batch, hx, x)
-        x, last_h, last_c = self._layers(batch.offsets, x, None, h, c)
+        x, last_h, last_c = self._layers(batch.offsets, x, h, c)
         if batch.rank is not None:
             rank = batch.rank
             last_h, last_c = ([s.index_select(1, rank) for s in each] for each in (last_h, last_c))
@@ -134,27 +133,18 @@ class Recurrent(torch.nn.Module):
         states, last = self.forward(text.unsqueeze(where), first)
         return states.squeeze(where), _each(last, lambda state: state.squeeze(1))
 
-    def walk(
-        self, plan: Plan, x: Tensor, row: Any, h: Sequence[Tensor], c: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """All layers in the kernels' own time-major order.
-
-        x: [rows, input]; row: [tokens] int32 row of x that each token reads, None for its own;
-        h, c: first states of each layer by rank [directions, texts, hidden]. Returns the last
-        layer's states [tokens, directions * hidden] and each layer's final h and c.
-        """
-        rows = None if row is None else torch.from_numpy(row).to(x.device)
-        return self._layers(torch.from_numpy(plan.offsets), x, rows, h, c)
-
     def _layers(
         self,
         offsets: Tensor,
         x: Tensor,
-        row: Tensor | None,
         h: Sequence[Tensor],
         c: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """As `walk`, with tensors alone: what torch.compile sees."""
+        """All layers in the kernels' own time-major order: what torch.compile sees.
+
+        x: [tokens, input]; h, c: first states of each layer by rank [directions, texts, hidden].
+        Returns the last layer's states [tokens, directions * hidden], each layer's final h and c.
+        """
         run = operators.recurrence if x.device.type == "cpu" else cudnn.recurrence
         precision, final_h, final_c = _precision(x), [], []
         for layer in range(self.num_layers):
@@ -162,16 +152,11 @@ class Recurrent(torch.nn.Module):
                 x = torch.nn.functional.dropout(x, self.dropout, self.training)
             weights = list(self._weights(layer, x))
             x, last_h, last_c = run(
-                x, row, offsets, h[layer], c[layer], weights, self.cell, precision, self.threads
+                x, None, offsets, h[layer], c[layer], weights, self.cell, precision, self.threads
             )
             final_h.append(last_h)
             final_c.append(last_c)
-            row = None
         return x, final_h, final_c
-
-    def first_states(self, plan: Plan, like: Tensor) -> list[Tensor]:
-        """Zeros [directions, texts, hidden] for each layer."""
-        return self._zeros(plan.texts, like)
 
     def _zeros(self, texts: int, like: Tensor) -> list[Tensor]:
         return [like.new_zeros(self.directions, texts, size) for size in self.hidden_sizes]
@@ -207,6 +192,7 @@ class Recurrent(torch.nn.Module):
         if hx is None:
             return zeros, zeros
         pair = isinstance(hx, tuple | list) and len(hx) == 2
+        pair = pair and all(isinstance(state, Tensor | list) for state in hx)
         if not pair if self.cell.carry else isinstance(hx, tuple):
             raise ValueError(
                 f"hx must be {'(h, c)' if self.cell.carry else 'h'} for {type(self).__name__}"

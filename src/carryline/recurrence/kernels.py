@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ def _pack_gates(matrices: Sequence[Array], hidden: int, brief: bool) -> Array:
     twofold = matrices[0].dtype == np.float64
     gates, inner = matrices[0].shape[0] // hidden, matrices[0].shape[1]
     size = _kernels.gates_size(gates, inner, hidden, twofold, brief)
-    packed = empty((len(matrices), size), matrices[0].dtype)
+    packed = empty((len(matrices), size), matrices[0].dtype, lasting=True)
     for matrix, out in zip(matrices, packed, strict=True):
         _kernels.pack_gates(np.ascontiguousarray(matrix), hidden, out, brief)
     return packed
@@ -40,7 +39,7 @@ def _pack_panels(matrices: Sequence[Array], transposed: bool, brief: bool) -> Ar
     machine.check()
     inner, columns = matrices[0].shape[::-1] if transposed else matrices[0].shape
     size = _kernels.panels_size(inner, columns, matrices[0].dtype == np.float64, brief)
-    packed = empty((len(matrices), size), matrices[0].dtype)
+    packed = empty((len(matrices), size), matrices[0].dtype, lasting=True)
     for matrix, out in zip(matrices, packed, strict=True):
         _kernels.pack_panels(np.ascontiguousarray(matrix), transposed, out, brief)
     return packed
@@ -127,16 +126,24 @@ class Layer:
         if cell is CARRY:
             self._carry = _pack_panels(self._each("weight_ch"), True, self._brief)
         self._candidate = np.stack(self._each("bias_hh")) if cell is GRU else None
+        self._back: tuple[Array, Array, Array | None] | None = None
 
     def _each(self, name: str) -> list[Array]:
         return [weights[name] for weights in self.directions]
 
-    @cached_property
     def _backward_weights(self) -> tuple[Array, Array, Array | None]:
-        """W, U and the carry's weights as the backward pass multiplies by them."""
+        """W, U and the carry's weights as the backward pass multiplies by them, packed once.
+
+        No cached_property: until Python 3.12 it has a lock, which a forked child would find held.
+        """
+        if self._back is None:
+            self._back = self._packed_back()
+        return self._back
+
+    def _packed_back(self) -> tuple[Array, Array, Array | None]:
         number, brief, each = self.cell.number, self._brief, self._each
         size = _kernels.products_size(number, self.hidden, self.dtype == np.float64, brief)
-        recurrent = empty((len(self.directions), size), self.dtype)
+        recurrent = empty((len(self.directions), size), self.dtype, lasting=True)
         for weight, packed in zip(each("weight_hh"), recurrent, strict=True):
             _kernels.pack_products(number, np.ascontiguousarray(weight), packed, brief)
         carry = _pack_panels(each("weight_ch"), False, brief) if self.cell is CARRY else None
@@ -204,7 +211,7 @@ class Layer:
         x, row: what `project` and `forward` were given. by_x: whether x's gradient is wanted.
         """
         assert trace.states is not None and trace.saved is not None
-        panels, recurrent, carry = self._backward_weights
+        panels, recurrent, carry = self._backward_weights()
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
         rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
         d_h, d_c = np.array(d_h, order="C"), np.array(d_c, order="C")

@@ -36,21 +36,25 @@ def passing() -> Iterator[None]:
     """For work in this thread that keeps none of its arrays: while it lasts, they may lie in blocks
     of any size. A few large ones then serve batches of all sizes (an epoch of IMDB's reviews:
     1,170,000 tokens a second instead of 1,000,000, in 985 instead of 1,215 MB)."""
+    before = getattr(_thread, "passing", False)
     _thread.passing = True
     try:
         yield
     finally:
-        _thread.passing = False
+        _thread.passing = before
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array that begins on a cache line, so that no vector straddles two."""
+def empty(shape: tuple[int, ...], dtype: Any, *, lasting: bool = False) -> Array:
+    """An array that begins on a cache line, so that no vector straddles two.
+
+    lasting: it is kept for longer, though it is made in passing work.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE:
         array: Array = np.ndarray(shape, dtype, *_fresh(size))
         return array
     with _lock:
-        array = np.ndarray(shape, dtype, *_block(size))
+        array = np.ndarray(shape, dtype, *_block(size, lasting))
     return array
 
 
@@ -76,14 +80,14 @@ def _fresh(size: int) -> Block:
     return memory, -address % LINE
 
 
-def _block(size: int) -> Block:
+def _block(size: int, lasting: bool) -> Block:
     """A free block that is large enough but not too large; if there is none, a new one.
 
     A view keeps its block alive by a reference, so a block without others is free. Of several the
     one used last is taken, which may still be in a cache, or the smallest where any would do. The
     blocks that were given out longest ago are the first to be kept no more.
     """
-    passing = getattr(_thread, "passing", False)
+    passing = not lasting and getattr(_thread, "passing", False)
     most = sys.maxsize if passing else SLACK * size
     free = [i for i in range(len(_blocks)) if _references(_blocks, i) == _UNUSED]
     fitting = [i for i in free if size + LINE <= _blocks[i][0].size <= most]

@@ -255,7 +255,11 @@ def _checked_share(valid: Any) -> float:
 def _shares(weights: ArrayLike | None, texts: int) -> NDArray[np.float32] | None:
     """Divided by their mean: alone what they are to each other counts."""
     counts = checked_weights(weights, texts)
-    return None if counts is None else (counts / counts[counts > 0].mean()).astype(np.float32)
+    if counts is None:
+        return None
+    counts = counts / counts.max()  # a sum of large ones would be infinite
+    shares: NDArray[np.float32] = (counts / counts[counts > 0].mean()).astype(np.float32)
+    return shares
 
 
 def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:

@@ -56,6 +56,8 @@ class Place:
         folder = None if place is None else beside(place)
         if checkpoint is not None:
             folder = Path(checkpoint)
+        if place and folder and (place in (folder, *folder.parents) or folder in place.parents):
+            raise ConfigError(f"out and checkpoint must be apart, they are {place} and {folder}")
         if resume and folder is None:
             raise ConfigError("resume=True goes on from a folder: give out or checkpoint too")
         return Place(place, folder, resume)
@@ -70,21 +72,23 @@ class Place:
         """Raises `OutputError` when the run could not write there, would write over what is not
         its own, or is another process's."""
         if self.folder is not None:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            with suppress(FileNotFoundError, NotADirectoryError), _told(self.folder):
                 os.close(_lock(self.folder))
         self._check_contents()
 
     def _check_contents(self) -> None:
         if self.folder is not None:
-            _check_folder(self.folder)
-        if self.out is None:
-            return
-        storage.check_output(self.out, replace=self.resume)
+            with _told(self.folder):
+                _check_folder(self.folder)
+        if self.out is not None:
+            storage.check_output(self.out, replace=self.resume)
         if self.folder is not None and holds_checkpoint(self.folder) and not self.resume:
             raise OutputError(
-                f"{self.folder} holds a run that was not finished; --resume (resume=True) goes on "
-                "with it, or delete it to start afresh"
+                f"{self.folder} holds the epochs of a run; --resume (resume=True) goes on with it, "
+                "or delete it to start afresh"
             )
+        if self.out is None:
+            return
         if storage.holds_model(self.out) and self.source is None:
             raise OutputError(
                 f"{self.out} holds a model but no checkpoint to resume from; --from {self.out} (or "
@@ -102,17 +106,17 @@ class Place:
             yield
             return
         self.check()
-        handle = _own(self.folder)
+        with _told(self.folder):
+            handle = _own(self.folder)
         try:
             self._check_contents()  # again: now nobody comes between
             if self.source != self.folder:
                 _clear(self.folder)
-            try:
-                yield
-            except BaseException:
-                if not holds_checkpoint(self.folder):
-                    discard(self.folder)
-                raise
+            yield
+        except BaseException:
+            if not holds_checkpoint(self.folder):
+                discard(self.folder)
+            raise
         finally:
             os.close(handle)
 
@@ -137,6 +141,20 @@ class Place:
             if holds_checkpoint(self.folder):
                 shutil.move(self.folder / NAME, self.out / NAME)
             discard(self.folder)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What the system says against a folder becomes an `OutputError`, but that it is not there."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, OutputError):  # for who knows better
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"{str(folder)!r:.200} cannot be a folder for checkpoints: {why}"
+        ) from None
 
 
 def _check_folder(folder: Path) -> None:

@@ -78,6 +78,8 @@ def train(run: Run, data: Labelled, valid: Labelled | None) -> None:
             if not run.history:
                 raise
             run.interrupted = True
+        finally:
+            memory.release()  # blocks of any size, of which nobody else has a use
 
 
 class Trainer:
@@ -152,7 +154,7 @@ class Trainer:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
             order = batch.plan.order
         ranked = targets[order]
-        with memory.passing():  # what a step makes is gone at its end
+        with memory.passing():  # what a step makes is gone at its end, but for packed weights
             logits = self.model(batch)
             loss = losses.loss(logits, ranked, None if weights is None else weights[order])
             torch.autograd.backward(loss)
@@ -175,9 +177,9 @@ class Trainer:
             net = network.Network(run.config, arrays)
             logits = net.logits(self.valid.ragged, threads=run.threads)
             row |= losses.figures(logits, self.valid.targets, run.classes)
-        if best_epoch([*run.history, row], run.config.keep) == row["epoch"]:
-            run.best = arrays  # first, so that a Ctrl-C here finds no epoch without weights
-        run.history.append(row)
+        history = [*run.history, row]
+        best = arrays if best_epoch(history, run.config.keep) == row["epoch"] else run.best
+        run.best, run.history = best, history  # together: a Ctrl-C finds no epoch without weights
         if run.folder:
             checkpoint.write(run.folder, self.state())
         return bool(run.progress.epoch(row))
