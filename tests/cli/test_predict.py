@@ -53,13 +53,17 @@ def test_predict_input(model: Path, test_csv: Path, tmp_path: Path) -> None:
     forms = [
         done("predict", model, "--json", "--input", test_csv),
         done("predict", model, "--json", "--input", tmp_path / "lines.txt", "--threads", 1),
-        done("predict", model, "--json", "--input", "-", input=lines),
+        done("predict", model, "--json", "--input", "-", input=test_csv.read_text()),
+        done("predict", model, "--json", input=test_csv.read_text()),
         done("predict", model, "--json", input=lines),
         done("predict", model, "--json", *texts),
         done("predict", "--json", model, "--pad-to", 50, "--", *texts),
     ]
     assert len(forms[0].stdout.splitlines()) == 40
     assert {form.stdout for form in forms} == {forms[0].stdout}
+    for header in ("foo,bar", "comment_text", "The film was dull."):  # never a text
+        error = fails(2, "predict", model, "--input", "-", input=f"{header}\nThe film was dull.\n")
+        assert "without --input a pipe is read as a text a line" in error
 
 
 def test_pads_are_read_only_without_mask(model: Path, train_csv: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -285,3 +286,11 @@ def test_settings_added_later_may_be_absent() -> None:
     del before["seed"]
     with pytest.raises(ConfigError, match="missing settings: seed"):
         Config.from_dict(before)
+
+
+def test_numbers_of_numpy() -> None:
+    given = {"dropout": np.float64(0.25), "embedding": np.int64(8), "mask": np.bool_(False)}
+    config = Config().replace(**given, hidden=np.array([8, 4]))
+    assert (config.dropout, config.embedding, config.mask) == (0.25, 8, False)
+    assert config.hidden == (8, 4)
+    assert [type(v) for v in (config.dropout, config.embedding, config.mask)] == [float, int, bool]

@@ -107,6 +107,16 @@ def test_what_may_give_way_does(kind: str, copy: Path, model: Path, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_what_is_not_the_models_own_does_not_give_way(copy: Path, model: Path) -> None:
+    (copy / "my notes.txt").write_text("mine")
+    before = contents(copy)
+    with pytest.raises(OutputError, match=r"not Carryline's \('my notes.txt'\)"):
+        storage.check_output(copy, replace=True)
+    with pytest.raises(OutputError, match="would be deleted with the model"):
+        load(model).save(copy, replace=True)
+    assert contents(copy) == before
+
+
 # --- whole or not at all
 
 

@@ -155,6 +155,7 @@ def test_classes_as_an_array(trained: TextClassifier) -> None:
         [1, 2.5],
         ["a\0", "b"],
     ]
+    assert as_array(["nan", "x"]).dtype == object  # no NaN of NumPy's
     for labels in several:
         array = as_array(labels)
         assert array.tolist() == labels

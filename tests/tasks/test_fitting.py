@@ -12,6 +12,7 @@ import pytest
 import carryline
 from carryline import TextClassifier, load
 from carryline.errors import CarrylineError, ConfigError, DataError
+from carryline.evaluation import metrics
 
 Tiny = dict[str, Any]
 
@@ -222,3 +223,25 @@ def test_a_warm_run_is_resumed_as_such(model: Path, corpus: Any, tmp_path: Path)
     cold = TextClassifier(**load(model).get_params()).set_params(epochs=3, dropout=0.2)
     with pytest.raises(ConfigError, match="made with other starting weights"):
         cold.fit(*corpus, checkpoint=tmp_path / "p", resume=True, threads=1)
+
+
+def test_ctrl_c_after_the_last_epoch_loses_nothing(
+    corpus: Any, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(metrics, "evaluate", stopped)
+    model = TextClassifier(**tiny).fit(*corpus, threads=1)
+    assert model.interrupted
+    assert model.metrics is None
+    assert model.predict(["a good film"]).shape == (1,)
+
+
+def test_a_callback_cannot_change_the_history(corpus: Any, tiny: Tiny) -> None:
+    class Scribbler(carryline.Callback):
+        def epoch(self, row: Any) -> None:
+            row["loss"] = object()
+
+    model = TextClassifier(**tiny).fit(*corpus, threads=1, callbacks=[Scribbler()])
+    assert all(isinstance(row["loss"], float) for row in model.history)

@@ -129,3 +129,9 @@ def test_targets_by_name_or_number() -> None:
     assert targets_of([1, "2", 2], [1, 2]).tolist() == [0, 1, 1]
     with pytest.raises(DataError, match="row 2 has the label 3, which .* never seen; it knows 1"):
         targets_of([1, 3], [1, 2])
+
+
+def test_numbers_as_labels_of_any_size_but_finite() -> None:
+    assert classes_of([10**400, 1, 0.5]) == [0.5, 1, 10**400]
+    with pytest.raises(DataError, match="must be finite, label 2 is -inf"):
+        checked_examples(["a", "b"], [1.0, float("-inf")])

@@ -57,13 +57,14 @@ text = click.option(
     "--text",
     multiple=True,
     metavar="COL",
-    help="Column of the text (default: text, or one that is recognised, which is said); given "
-    "several times, they are joined by a space.",
+    help="Column of the text (default: text, or of two columns the one that is recognised, which "
+    "is said); given several times, they are joined by a space.",
 )
 label = click.option(
     "--label",
     metavar="COL",
-    help="Column of the label (default: label, or one that is recognised, which is said).",
+    help="Column of the label (default: label, or of two columns the one that is recognised, which "
+    "is said).",
 )
 encoding = click.option(
     "--encoding",

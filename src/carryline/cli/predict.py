@@ -70,8 +70,8 @@ def command(
 
     Shows the label, its probability and the probability of every class. Without TEXT and --input
     the texts come from standard input: one a line, unless --text names a column or the first line
-    is a header (it names a column text, review, label or the like): then it is CSV. JSON is
-    recognised too.
+    is a header (it names a column text, review, label or the like): then it is CSV, as it is with
+    --input -. JSON is recognised too.
 
     \b
       carryline predict model "The film was a delight." "Two hours wasted."
@@ -85,7 +85,7 @@ def command(
     from carryline.tasks.classifier import load
 
     classifier = load(model)
-    chosen = list(texts) or options.read(sources or ["-"], labelled=False, **reading).texts
+    chosen = list(texts) or _read(sources, reading)
     answers = _answers(classifier, chosen, pad_to, threads)
     if output is not None:
         _write(output, answers)
@@ -94,6 +94,11 @@ def command(
         echo_json(_record(answer))
     if output is None and not as_json:
         _show(answers)
+
+
+def _read(sources: Sequence[str], reading: Mapping[str, Any]) -> list[str]:
+    """The texts in the sources, or in a pipe."""
+    return options.read(sources or ["-"], labelled=False, piped=not sources, **reading).texts
 
 
 def _check_usage(texts: Sequence[str], sources: Sequence[str], reading: Mapping[str, Any]) -> None:

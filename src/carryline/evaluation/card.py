@@ -213,8 +213,9 @@ def _again(
     values = {k: v if isinstance(v, str) else json.dumps(v) for k, v in config.to_dict().items()}
     rows = [[f"`{key}`", _markdown(value)] for key, value in values.items()]
     said = (
-        "Trained again with this command, on the same texts and with the same columns and "
-        "validation part, it comes out the same to the bit, on the same machine and versions:"
+        "Trained again with this command, on the same texts and with the same columns, weights of "
+        "texts and validation part, it comes out the same to the bit, on the same machine and "
+        "versions; unless it went on from another model, or from a shorter run of its own:"
     )
     if len(history) < config.epochs and not config.patience:
         said = (

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from carryline.errors import ConfigError
 
 CELLS = ("rnn", "lstm", "gru", "carry")
@@ -139,6 +141,8 @@ def _convert(key: str, value: Any) -> Any:
     types = {field.name: type(field.default) for field in dataclasses.fields(Config)}
     if key not in types:
         raise ConfigError(f"unknown setting {key!r}; the settings are {', '.join(types)}")
+    if isinstance(value, np.generic | np.ndarray):  # as searches over settings give them
+        value = value.tolist()
     if isinstance(value, str) and types[key] is not str:
         try:
             value = json.loads(value.lower())

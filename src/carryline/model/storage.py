@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,6 +46,12 @@ from carryline.model.checks import (
 from carryline.model.config import Config
 from carryline.text.data import Label
 from carryline.text.tokens import visible
+
+# All that stands in a model directory: a run's last checkpoint too (training/folder.py).
+FILES = (
+    *HASHED, "config.json", "history.jsonl", "metrics.json", "README.md", "plots",
+    "checkpoint.safetensors",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +90,24 @@ def check_output(path: str | Path, *, replace: bool = False) -> None:
         return
     if holds_model(path):
         if replace:
-            return
+            return _check_own(path)
         raise OutputError(f"{path} already holds a model; choose another folder or delete it")
     if path.exists() or path.is_symlink():
         raise OutputError(f"{path} exists and is not an empty folder; choose another one")
     parent = next((p for p in path.absolute().parents if p.exists()), None)
     if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"{path} cannot be made: {parent} is not a folder that can be written to")
+
+
+def _check_own(path: Path) -> None:
+    """Raises `OutputError` when a model's folder holds what would be gone with it."""
+    others = sorted({entry.name for entry in path.iterdir()} - set(FILES))
+    if others:
+        named = reprlib.repr(", ".join(others))
+        raise OutputError(
+            f"{path} holds files that are not Carryline's ({named}): they would be deleted with "
+            "the model that gives way; move them elsewhere"
+        )
 
 
 def save(

@@ -67,8 +67,8 @@ def check() -> None:
 def checked_threads(threads: int | None) -> int:
     """As many as asked for, but no more than there are cores, which more would only keep waiting;
     all cores for None. Raises `ConfigError` below 1."""
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads >= 1, it is {threads}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ConfigError(f"threads is a whole number, threads >= 1, it is {threads!r}")
     return min(threads or default_threads(), default_threads())
 
 

@@ -101,6 +101,8 @@ class Estimator:
 def as_array(labels: list[Label]) -> NDArray[Any]:
     """[labels]; of Python's objects where NumPy has no type that holds them all as they are."""
     array = np.array(labels)
+    if "nan" in labels:  # in an array of strings it would be taken for a missing one
+        return np.array(labels, object)
     if array.ndim == 1 and array.tolist() == labels and len({type(x) for x in labels}) < 2:
         return array
     return np.array(labels, object)

@@ -124,9 +124,13 @@ def train(
         )
     net = Network(config, run.best)
     figures = None
-    if held is not None:
-        chances = network.probabilities(net.logits(held.ragged, threads=threads))
-        figures = metrics.evaluate(chances, held.targets, parts.classes)
+    try:
+        if held is not None:
+            chances = network.probabilities(net.logits(held.ragged, threads=threads))
+            figures = metrics.evaluate(chances, held.targets, parts.classes)
+    except KeyboardInterrupt:  # the model is there
+        run.interrupted = True
+        watcher.message("stopped while the validation part was measured: the model has no figures")
     return run, Fitted(
         config, parts.classes, tokenizer, net, run.history, figures, interrupted=run.interrupted
     )

@@ -46,6 +46,7 @@ def read(
     encoding: str = "utf-8",
     limit: int | None = None,
     skip_bad_rows: bool = False,
+    piped: bool = True,
 ) -> Dataset:
     """The texts and labels in `source`, or in several one after the other.
 
@@ -60,7 +61,8 @@ def read(
     labelled: False when labels are not needed; a .txt file may then hold one text a line.
     encoding: of text formats. limit: rows at most; no more of the source is read where its format
         allows. skip_bad_rows: leave out, and tell, rows that would be an error: a wrong number of
-        fields, JSON that is none, a text or label that is none, a missing label.
+        fields, JSON that is none, a text or label that is none, a missing label. piped: where
+        labels are not needed, standard input without a header may be a text a line.
 
     Texts are as in the file; a missing one is empty. Labels are strings without white space
     around them; JSON, Parquet and Excel may also give numbers (1.0 becomes 1) and truth values.
@@ -74,7 +76,7 @@ def read(
         if left == 0:
             break
         bad = Bad(skip_bad_rows, data.skipped)
-        how = Reading(labelled, named, encoding, left, bad)
+        how = Reading(labelled, named, encoding, left, bad, piped)
         try:
             table = load(one, how)
             columns = _append(data, table, how, label)

@@ -50,6 +50,8 @@ def checked_examples(texts: Iterable[Any], labels: Iterable[Any]) -> Examples:
     for row, label in enumerate(labels, 1):
         if not isinstance(label, str | int | float):
             raise DataError(f"every label must be a string or a number, label {row} is {label!r}")
+        if label in (float("inf"), float("-inf")):
+            raise DataError(f"every label must be finite, label {row} is {label!r}")
     return texts, labels
 
 
@@ -119,7 +121,7 @@ def classes_of(labels: Sequence[Label]) -> list[Label]:
         )
     classes = list(by_name.values())
     if all(isinstance(label, int | float) for label in classes):
-        return sorted(classes, key=float)
+        return sorted(classes)  # not by key=float: whole numbers may be of any size
     return sorted(classes, key=str)
 
 

@@ -69,7 +69,7 @@ def _standard_input(how: Reading) -> Table:
     head = head_of(every)
     first = head[-1].strip() if head else ""
     rows = chain(head, every)
-    if first == "[" or first.startswith("[{"):
+    if first == "[" or (first[:1] == "[" and first[1:].lstrip()[:1] == "{"):
         return json_file(rows, STANDARD_INPUT, how)
     if first.startswith("{"):
         return json_lines(rows, STANDARD_INPUT, how)
@@ -80,7 +80,12 @@ def _standard_input(how: Reading) -> Table:
     if how.text or _is_header(first):
         name = f"{STANDARD_INPUT} (read as CSV, for its first line names columns)"
         return delimited(rows, name, None, how)
-    return text_lines(rows, STANDARD_INPUT, how)
+    if how.piped:
+        return text_lines(rows, STANDARD_INPUT, how)
+    raise DataError(
+        f"{STANDARD_INPUT} is read as CSV, but no column that is known is named in its first line, "
+        f"{first[:60]!r}: --text names one; without --input a pipe is read as a text a line"
+    )
 
 
 def _is_header(line: str) -> bool:

@@ -57,7 +57,8 @@ class Reading:
     """How a source is to be read.
 
     labelled: whether labels are needed. text: the columns of the text, where they were named.
-    encoding: of text formats. limit: rows at most. bad: takes the rows that cannot be used.
+    encoding: of text formats. limit: rows at most. bad: takes the rows that cannot be used. piped:
+    where labels are not needed, standard input may be a text a line.
     """
 
     labelled: bool = True
@@ -65,6 +66,7 @@ class Reading:
     encoding: str = "utf-8"
     limit: int | None = None
     bad: Bad = field(default_factory=Bad)
+    piped: bool = True
 
 
 def unique(names: Iterable[str], name: str) -> list[str]:

@@ -182,7 +182,7 @@ class Trainer:
         run.best, run.history = best, history  # together: a Ctrl-C finds no epoch without weights
         if run.folder:
             checkpoint.write(run.folder, self.state())
-        return bool(run.progress.epoch(row))
+        return bool(run.progress.epoch(dict(row)))  # whatever is done to it
 
     def state(self) -> Checkpoint:
         run, arrays = self.run, self.model.arrays()

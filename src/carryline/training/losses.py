@@ -50,7 +50,7 @@ def right(logits: NDArray[np.float32], targets: Targets) -> int:
 
 def figures(logits: NDArray[np.float32], targets: Targets, classes: int) -> dict[str, float]:
     """Of validation texts, all counting the same: mean cross-entropy, accuracy, and macro F1 as
-    `metrics.evaluate` has it, over all classes."""
+    `metrics.evaluate` has it, over the classes that have a text."""
     wide = logits.astype(np.float64)
     if wide.shape[1] == 1:
         wide = np.concatenate([np.zeros_like(wide), wide], axis=1)
@@ -63,7 +63,7 @@ def figures(logits: NDArray[np.float32], targets: Targets, classes: int) -> dict
     return {
         "valid_loss": float(each.mean()),
         "valid_accuracy": float(hits.mean()),
-        "valid_macro_f1": float(f1.mean()),
+        "valid_macro_f1": float(f1[np.bincount(targets, minlength=classes) > 0].mean()),
     }
 
 
