@@ -13,7 +13,7 @@ import pytest
 from commands import TINY, as_json, done, fails, no_room
 
 import carryline
-from carryline.cli import main
+from carryline.cli import main, predict
 from carryline.cli import output as cli_output
 from carryline.tasks import classifier
 from carryline.text.data import read
@@ -231,3 +231,12 @@ def test_progress_on_a_terminal_alone(
     for module, name in ((classifier, "TEXTS_AT_ONCE"), (cli_output, "FEW")):
         monkeypatch.setattr(module, name, 16)
     assert done(*arguments).stderr == ""
+
+
+def test_answers_of_any_type_are_found_again(model: Path, tmp_path: Path) -> None:
+    classifier = carryline.load(model)
+    classifier.trained.classes[:] = [False, True]
+    answers = predict._answers(classifier, ["a film", "another"], 0, 1)
+    (tmp_path / "a.csv").write_text(predict._delimited(answers, ","))
+    data = read(tmp_path / "a.csv")
+    assert classifier.score(data.texts, data.labels or []) == 1

@@ -116,6 +116,8 @@ def test_patience_without_validation(
         with pytest.raises(ConfigError, match=rule):
             model.fit(*examples, valid=valid)
     base = {**tiny, "preset": "base"}
+    with pytest.raises(ConfigError, match="patience=3 waits"):
+        TextClassifier(**base, patience=3).fit(*corpus, valid=None)
     model = TextClassifier(**base).fit(*corpus, valid=None, threads=1, verbose=True)
     assert len(model.history) == 2
     assert "no validation texts: 2 epochs, of which the last one is kept" in capsys.readouterr().err

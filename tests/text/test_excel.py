@@ -26,6 +26,9 @@ def test_the_first_sheet_with_its_header(files: Files) -> None:
     ]
     data = files.read("a.xlsx", excel(rows, "Second"), text="review", label="stars")
     assert data == Dataset(["good\nfilm", "", "7"], [5, 1, 2.5])
+    wrong = [["text", "label"], ["a", "#N/A"], ["#DIV/0!", "x"]]
+    assert "row 1 (line 2) has no label" in files.fails("a.xlsx", excel(wrong))
+    assert files.read("a.xlsx", excel(wrong), skip_bad_rows=True).texts == [""]
     limited = files.read("a.xlsx", excel(rows), text="review", label="stars", limit=2)
     assert limited.labels == [5, 1]
 

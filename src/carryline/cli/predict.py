@@ -182,5 +182,6 @@ def _delimited(answers: Sequence[Answer], delimiter: str) -> str:
     classes = [key(label) for label, _ in answers[0].probabilities]
     writer.writerow(["text", "label", *(f"probability_{name}" for name in classes)])
     for answer in answers:
-        writer.writerow([answer.text, key(answer.label), *(p for _, p in answer.probabilities)])
+        row = [answer.text, str(answer.label), *(p for _, p in answer.probabilities)]
+        writer.writerow(row)  # str: as a model finds a label of another type again
     return buffer.getvalue()

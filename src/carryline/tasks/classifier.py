@@ -112,6 +112,8 @@ class TextClassifier(Holder, Estimator):
         examples = checked_examples(texts, labels)
         parts = fitting.prepared(*examples, sample_weight, valid, self.config.seed, known)
         with watching(verbose, callbacks) as watcher, place.occupied():
+            asked = bool(self._given.get("patience"))
+            fitting.check_patience(self.config, parts.valid is not None, asked, watcher)
             told = fitting.told(*examples, parts, origin, watcher)
             run, model = fitting.train(
                 self.config, parts, known, place, checked_threads(threads), watcher

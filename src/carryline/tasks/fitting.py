@@ -18,7 +18,7 @@ from carryline.evaluation import metrics
 from carryline.evaluation.baseline import baseline
 from carryline.files import write_whole
 from carryline.model import network
-from carryline.model.config import NETWORK, PRESETS, Config, differences
+from carryline.model.config import NETWORK, Config, differences
 from carryline.model.history import best_epoch
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
@@ -111,7 +111,6 @@ def train(
     source = place.source
     if place.resume and source is None:
         watcher.message(f"nothing to resume at {place.out or place.folder}; starting afresh")
-    check_patience(config, parts.valid is not None, watcher)
     tokenizer = _vocabulary(config, parts.train.texts, known, place, watcher)
     run = Run(config, len(parts.classes), tokenizer.size, threads, watcher, place.folder, source)
     run.start = _start(known, parts.classes, watcher)
@@ -212,14 +211,14 @@ def _start(
     return {n: value for n, value in known.network.weights.items() if not n.startswith("head.")}
 
 
-def check_patience(config: Config, validated: bool, watcher: Callback) -> None:
+def check_patience(config: Config, validated: bool, asked: bool, watcher: Callback) -> None:
     """Says that a patience has nothing to wait for.
 
-    Raises `ConfigError` when it is not the preset's but the user's own.
+    Raises `ConfigError` when it was asked for, and does not come with the preset.
     """
     if validated or not config.patience:
         return
-    if config.patience != PRESETS[config.preset].patience:
+    if asked:
         raise ConfigError(
             f"patience={config.patience} waits for a better {config.keep} of validation texts, and "
             "there are none; give some (valid), or patience=0"

@@ -12,6 +12,9 @@ from typing import Any
 from carryline.errors import DataError, MissingExtraError
 from carryline.text.table import Reading, Table, apart, unique
 
+# What Excel shows in a cell that has no value.
+_ERRORS = frozenset(("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"))
+
 
 def excel(path: Path, how: Reading) -> Table:
     """The first sheet; its first row that is not empty is the header, empty rows are left out."""
@@ -29,7 +32,8 @@ def excel(path: Path, how: Reading) -> Table:
 
     def column(wanted: str) -> list[Any]:
         at = names.index(wanted)
-        return [cells[at] if at < len(cells) else None for cells in rows]
+        values = (cells[at] if at < len(cells) else None for cells in rows)
+        return [None if value in _ERRORS else value for value in values]
 
     return Table(str(path), names, len(rows), column, numbers)
 
