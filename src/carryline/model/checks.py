@@ -26,7 +26,6 @@ from carryline.text.tokens import largest_file
 
 FORMAT = 1
 HASHED = ("tokenizer.json", "model.safetensors")
-FIGURES = ("texts", "accuracy", "loss", "macro_f1", "roc_auc", "confusion", "per_class")
 SHARES = ("precision", "recall", "f1", "support")  # of a class
 _VERSION = r"[\w.+-]{1,40}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"

@@ -11,6 +11,7 @@ import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,9 @@ def check() -> None:
 def checked_threads(threads: int | None) -> int:
     """As many as asked for, but no more than there are cores, which more would only keep waiting;
     all cores for None. Raises `ConfigError` below 1."""
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
+    if threads is not None and (not isinstance(threads, Integral) or threads < 1):
         raise ConfigError(f"threads is a whole number, threads >= 1, it is {threads!r}")
-    return min(threads or default_threads(), default_threads())
+    return min(int(threads or default_threads()), default_threads())
 
 
 def default_threads() -> int:

@@ -143,9 +143,8 @@ def told(
     watcher: Callback,
 ) -> Account:
     """The account of the data, which whoever watches is told line by line."""
-    found = account(texts, labels)
-    if origin is not None:
-        found = account(texts, labels, skipped=len(origin.skipped), guessed=origin.guessed)
+    read = origin or Dataset([], None)
+    found = account(texts, labels, skipped=len(read.skipped), guessed=read.guessed)
     train, valid = (None if p is None else parts.labels(p) for p in (parts.train, parts.valid))
     found = found.split(train or [], valid)
     for line in found.lines():
@@ -214,7 +213,7 @@ def _start(
 def check_patience(config: Config, validated: bool, asked: bool, watcher: Callback) -> None:
     """Says that a patience has nothing to wait for.
 
-    Raises `ConfigError` when it was asked for, and does not come with the preset.
+    asked: whether it does not just come with the preset; then it raises `ConfigError`.
     """
     if validated or not config.patience:
         return
