@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import common
 import numpy as np
 from numpy.typing import NDArray
 
+import common
 from carryline.bench import TrainingSteps
 from carryline.model.config import Config
 from carryline.recurrence.ragged import Ragged

@@ -20,15 +20,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import common
 import torch
+
+import common
 import torch_peer
 from batches import Batches, options, ours, prepare, read
-from common import Result
-
 from carryline.bench import Contender, forward_flop
 from carryline.model.config import CELLS, preset
 from carryline.recurrence.machine import peak_flops
+from common import Result
 
 
 def contenders(batches: Batches, threads: int) -> list[Contender]:

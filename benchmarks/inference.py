@@ -28,16 +28,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import common
 import numpy as np
-from batches import Batches, options, prepare, read
-from common import Result
 from numpy.typing import NDArray
 
+import common
+from batches import Batches, options, prepare, read
 from carryline.bench import Contender, forward_flop, made_weights
 from carryline.model.config import preset
 from carryline.model.network import Network
 from carryline.recurrence.machine import peak_flops
+from common import Result
 
 OURS, ONNX, PADDED, PACKED = "carryline", "onnxruntime", "torch padded", "torch packed"
 NOT_EXACT = (PADDED,)
@@ -60,6 +60,7 @@ def works(batches: Batches, threads: int) -> dict[str, Work]:
         found[ONNX] = lambda: [runtime.logits(batch) for batch in batches.padded]
     if common.installed("torch"):
         import torch
+
         import torch_peer
 
         torch.set_num_threads(threads)

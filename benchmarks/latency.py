@@ -32,14 +32,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import common
 import numpy as np
 import tokenizers
-from batches import padded, read
-from common import Result
 from numpy.typing import NDArray
 
 import carryline
+import common
+from batches import padded, read
 from carryline.bench import Contender, made_weights, seconds
 from carryline.model import storage
 from carryline.model.config import Config, preset
@@ -47,6 +46,7 @@ from carryline.model.history import KEYS
 from carryline.model.network import Network
 from carryline.recurrence.ragged import Ragged
 from carryline.text.tokens import Tokenizer
+from common import Result
 
 OURS, ONNX, TORCH = "carryline", "onnxruntime", "torch"
 CLASSES: list[Any] = ["neg", "pos"]
@@ -92,6 +92,7 @@ def network_alone(texts: Texts, config: Config, weights: Weights, threads: int) 
         works[ONNX] = lambda i: runtime.logits(batches[i])[0]
     if common.installed("torch"):
         import torch
+
         import torch_peer
 
         torch.set_num_threads(threads)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
-from batches import Padded
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper
+
+from batches import Padded
 
 Array = NDArray[np.float32]
 GATES = [0, 3, 1, 2]  # ONNX has the gates in the order i, o, f, g; Carryline i, f, g, o

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import common
-
 from carryline.files import write_whole
 from carryline.recurrence.machine import instruction_sets
 

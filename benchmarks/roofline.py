@@ -20,17 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import common
 import numpy as np
 import torch
-from batches import Batches, options, ours, prepare, read
-from common import Result
 
+import common
+from batches import Batches, options, ours, prepare, read
 from carryline.bench import seconds
 from carryline.model.config import preset
 from carryline.recurrence import _kernels, kernels, machine
 from carryline.recurrence.cells import CELLS, shapes
 from carryline.recurrence.ragged import Ragged
+from common import Result
 
 CHUNK = 960  # tokens of a product that stands for one in a time loop: they stay in the caches
 

@@ -27,19 +27,19 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
-import common
 import numpy as np
 import torch
-import torch_peer
-from batches import Batches, options, ours, prepare, read
-from common import Result
 from numpy.typing import NDArray
 
+import common
+import torch_peer
+from batches import Batches, options, ours, prepare, read
 from carryline.bench import Contender, forward_flop, made_up, seconds
 from carryline.model.config import Config, preset
 from carryline.recurrence.machine import peak_flops
 from carryline.recurrence.ragged import Ragged
 from carryline.training.process import one_torch_thread
+from common import Result
 
 OURS, PADDED = "carryline", "torch padded"
 STATUS = Path("/proc/self/status")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from batches import Batches, Padded
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from batches import Batches, Padded
 from carryline.model.config import Config
 
 LAYERS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}

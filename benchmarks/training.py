@@ -40,15 +40,15 @@ import re
 import sys
 from collections.abc import Sequence
 
-import common
 import torch
+
+import common
 import torch_peer
 from batches import Batches, options, ours, prepare, read
-from common import Result
-
 from carryline.bench import Contender, forward_flop
 from carryline.model.config import Config, preset
 from carryline.recurrence.machine import peak_flops
+from common import Result
 
 OURS, OURS_BF16 = "carryline", "carryline bf16"
 PADDED, PADDED_BF16, PACKED = "torch padded", "torch padded bf16", "torch packed"

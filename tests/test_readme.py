@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from commands import sentences, write
 
 import carryline
+from commands import sentences, write
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 SOURCE = Path(carryline.__file__).parents[1]

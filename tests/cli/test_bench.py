@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from commands import as_json, done
 
 from carryline import bench
 from carryline.recurrence import machine
+from commands import as_json, done
 
 
 def test_bench(monkeypatch: pytest.MonkeyPatch) -> None:

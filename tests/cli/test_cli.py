@@ -15,11 +15,11 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from commands import TINY, command, done, fails, write
 
 import carryline
 from carryline.cli import main
 from carryline.tasks import classifier
+from commands import TINY, command, done, fails, write
 
 # --- bad usage
 

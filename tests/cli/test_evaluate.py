@@ -3,10 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from commands import RESULT, as_json, done, fails, sentences, write
-
 import carryline
 from carryline.text.data import read
+from commands import RESULT, as_json, done, fails, sentences, write
 
 
 def test_evaluate(model: Path, test_csv: Path) -> None:

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PNG, done
 
 from carryline import load
+from commands import PNG, done
 
 
 def test_plot(copy: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 import pytest
-from commands import TINY, as_json, done, fails, no_room
 
 import carryline
 from carryline.cli import main, predict
 from carryline.cli import output as cli_output
 from carryline.tasks import classifier
 from carryline.text.data import read
+from commands import TINY, as_json, done, fails, no_room
 
 
 def test_predict_for_people(model: Path) -> None:

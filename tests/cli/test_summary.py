@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands import as_json, done
-
 import carryline
+from commands import as_json, done
 
 
 def test_summary_of_a_preset() -> None:

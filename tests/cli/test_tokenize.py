@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from commands import as_json, done
-
 import carryline
+from commands import as_json, done
 
 
 def test_tokenize(model: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+
+from carryline.model import storage
 from commands import (
     EPOCHS,
     RESULT,
@@ -26,8 +28,6 @@ from commands import (
     weights,
     write,
 )
-
-from carryline.model import storage
 
 # --- train
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import ODD, figures, history
 
 from carryline import load
 from carryline.evaluation.card import illustrate, illustrated, model_card
 from carryline.evaluation.metrics import evaluate
 from carryline.model.config import preset
 from carryline.text.data import Label
+from samples import ODD, figures, history
 
 MADE: dict[str, Any] = {
     "carryline": "0.1.0",

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import ODD, figures, history
 
 from carryline.errors import InputError, MissingExtraError, OutputError
 from carryline.evaluation.fonts import drawable
 from carryline.evaluation.metrics import evaluate, worst_pairs
 from carryline.evaluation.pictures import plot_confusion, plot_history
+from samples import ODD, figures, history
 
 
 def size(path: Path) -> tuple[int, int]:

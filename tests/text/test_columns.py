@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from datafiles import Files, excel, parquet, stdin
 
 from carryline.errors import DataError
 from carryline.text.data import Dataset, read
+from datafiles import Files, excel, parquet, stdin
 
 LINES = [("what a long and lovely film", "A"), ("two hours of it, all of them wasted", "B")] * 3
 

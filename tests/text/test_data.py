@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datafiles import BINARY, FORMS, Files, excel, json_lines, parquet, stdin
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carryline.errors import DataError, MissingExtraError
 from carryline.text.data import Dataset, Label, read
+from datafiles import BINARY, FORMS, Files, excel, json_lines, parquet, stdin
 
 ODD = ' \u00a0Naïve 🙂,\t"x"\r\nline\rtwo\n\u2028\u0085;| \x00 '
 

@@ -7,10 +7,10 @@ import zipfile
 from typing import Any
 
 import pytest
-from datafiles import Files, excel
 
 from carryline.errors import MissingExtraError
 from carryline.text.data import Dataset, read
+from datafiles import Files, excel
 
 DATE = datetime.datetime(2020, 1, 1)
 

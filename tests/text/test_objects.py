@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from datafiles import Files, json_lines, parquet, stdin
 
 from carryline.text.data import Dataset, read
+from datafiles import Files, json_lines, parquet, stdin
 
 ROWS: list[Any] = [{"text": "good", "label": "pos"}, {"text": "bad", "label": "neg"}]
 DATA = Dataset(["good", "bad"], ["pos", "neg"])

@@ -7,13 +7,13 @@ import io
 import sys
 
 import pytest
-from datafiles import FORMS, Files, excel, parquet, zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carryline.errors import DataError, MissingExtraError
 from carryline.text import opening
 from carryline.text.data import Dataset, read
+from datafiles import FORMS, Files, excel, parquet, zstandard
 
 CSV = "text,label\nnaïve café,pos\nbad – worse,neg\n"
 DATA = Dataset(["naïve café", "bad – worse"], ["pos", "neg"])
