@@ -102,5 +102,6 @@ inline auto own(const char* name) { return nb::arg(name).noconvert(); }
 inline auto none(const char* name) { return nb::arg(name).noconvert().none(); }
 
 template <class T> void define_recurrence(nb::module_& m);
+template <class T> void define_adam(nb::module_& m);
 
 }  // namespace carryline

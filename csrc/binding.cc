@@ -206,6 +206,7 @@ template <class T> void pack_panels(Array<const T, 2> matrix, bool transposed, A
 
 template <class T> void define(nb::module_& m) {
   define_recurrence<T>(m);
+  define_adam<T>(m);
   m.def("matmul", &matmul<T>, own("x"), own("panels"), none("bias"), own("out"), "accumulate"_a, "brief"_a,
         "threads"_a);
   m.def("outer", &outer<T>, own("left"), own("right"), own("out"), "brief"_a, "threads"_a);

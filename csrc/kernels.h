@@ -126,6 +126,37 @@ template <class T> struct PoolGradientArgs {
   T* d_states;                // [tokens, width]
 };
 
+// What all steps of Adam share, and what is each one's own.
+struct AdamRule {
+  double first, second, epsilon;  // shares of the old moments
+};
+struct AdamStep {
+  double rate;     // over the first moment's correction
+  double root;     // 1 over the root of the second moment's correction
+  double decay;    // what weights are multiplied by
+  double average;  // share of the old average
+};
+
+template <class T> struct AdamArgs {
+  AdamRule rule;
+  const AdamStep* steps;
+  T *weight, *first, *second;
+  T* average;                 // or null
+  const T* gradient;          // or null, of rows alone
+  double scale;               // of it
+};
+
+// Rows of a matrix, of which each may have steps to make up for.
+template <class T> struct AdamRowsArgs {
+  AdamArgs<T> adam;           // [rows, width]; gradient: [ids, width]
+  int64_t width;
+  const int64_t* ids;         // the rows, none twice; null: all
+  int32_t* done;              // [rows] steps that each has had
+  int64_t last;               // steps that they shall have had
+  bool still;                 // whether a weight without a first moment stays as it is
+  T* taken;                   // [ids, width] the rows as they are then; or null
+};
+
 // Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
@@ -141,6 +172,9 @@ template <class T> struct Kernels {
   void (*outer)(const OuterArgs<T>&);
   void (*pool)(const PoolArgs<T>&);
   void (*pool_backward)(const PoolGradientArgs<T>&);
+  void (*adam)(const AdamArgs<T>&, int64_t begin, int64_t end);
+  void (*adam_rows)(const AdamRowsArgs<T>&, int64_t begin, int64_t end);
+  double (*squares)(const T* values, int64_t count);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
   double (*peak)(int64_t count);
   // Number of values of a packed matrix, and the packing itself. Pairs of bfloat16 lie in such

@@ -88,6 +88,36 @@ inline DoubleVector fma(DoubleVector a, DoubleVector b, DoubleVector c) { return
 template <class V> inline V fma(V a, V b, V c) { return a * b + c; }
 #endif
 
+#if defined(__AVX512F__)
+inline FloatVector square_root(FloatVector x) { return _mm512_sqrt_ps(x); }
+inline DoubleVector square_root(DoubleVector x) { return _mm512_sqrt_pd(x); }
+#elif defined(__AVX2__)
+inline FloatVector square_root(FloatVector x) { return _mm256_sqrt_ps(x); }
+inline DoubleVector square_root(DoubleVector x) { return _mm256_sqrt_pd(x); }
+#elif defined(__x86_64__)
+inline FloatVector square_root(FloatVector x) { return _mm_sqrt_ps(x); }
+inline DoubleVector square_root(DoubleVector x) { return _mm_sqrt_pd(x); }
+#else
+template <class V> inline V square_root(V x) {
+  for (size_t lane = 0; lane < sizeof x / sizeof x[0]; ++lane) x[lane] = sizeof x[0] == 4 ? sqrtf(float(x[lane])) : sqrt(x[lane]);
+  return x;
+}
+#endif
+
+// Whether no bit of any lane is set.
+template <class V> inline bool zero(V x) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask((__m512i)x, (__m512i)x) == 0;
+#elif defined(__AVX2__)
+  return _mm256_testz_si256((__m256i)x, (__m256i)x);
+#else
+  uint64_t bits[sizeof x / 8], any = 0;
+  memcpy(bits, &x, sizeof x);
+  for (uint64_t part : bits) any |= part;
+  return any == 0;
+#endif
+}
+
 // x between -limit and limit; a NaN stays a NaN, as the second operand of these instructions does.
 #if defined(__AVX512F__)
 inline FloatVector clamp(FloatVector x, float limit) {

@@ -1,12 +1,10 @@
 """What this machine does: its peak, and tokens a second of the `lecture` preset on made-up reviews.
 
 `carryline bench` prints it; benchmarks/ compares with others, timed the same way: `interleave`.
-Training is measured where torch is installed.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +19,8 @@ from carryline.model.config import Config, preset
 from carryline.model.network import Network
 from carryline.recurrence import machine
 from carryline.recurrence.ragged import Ragged
+from carryline.training.draws import DROPOUT, generator
+from carryline.training.loop import Labelled, Run, Trainer
 from carryline.training.progress import Callback
 
 SECONDS = 3.0  # spent on each figure
@@ -81,8 +81,7 @@ def measure(
     threads: to compute with (None: all cores). tell: is told what is measured next. peak_flops: of
     fp32 multiply-adds, a second; copy_rate: bytes a second; one_text: seconds for a text of 240
     tokens. The shares of the peak count 393,216 operations a token in training, a third of that in
-    inference: products that are done once for many tokens count for each. training is None without
-    torch. Raises `ConfigError` for threads below 1.
+    inference: products that are done once for many tokens count for each. Raises `ConfigError` for threads below 1.
     """
     threads = machine.checked_threads(threads)
     config = preset("lecture")
@@ -99,16 +98,13 @@ def measure(
     batches = reviews(BATCHES, config)
     tell("measuring inference")
     inference, one_text = _inference(config, batches, threads)
-    training = None
-    if importlib.util.find_spec("torch") is not None:
-        tell("measuring training")
-        training = _training(config, batches, threads)
+    tell("measuring training")
+    training = _training(config, batches, threads)
     peak = max(peak, machine.peak_flops(threads))  # whatever else the machine does lowers it
-    facts |= {"peak_flops": peak, "training": None, "one_text": one_text}
+    facts |= {"peak_flops": peak, "one_text": one_text}
     for name, rate, passes in (("inference", inference, 1), ("training", training, 3)):
-        if rate is not None:
-            share = rate * passes * forward_flop(config) / peak
-            facts[name] = {"tokens_per_second": rate, "share_of_peak": share}
+        share = rate * passes * forward_flop(config) / peak
+        facts[name] = {"tokens_per_second": rate, "share_of_peak": share}
     return facts
 
 
@@ -141,7 +137,7 @@ def made_up(lengths: Sequence[int] | NDArray[np.int64], vocabulary: int) -> Ragg
 class TrainingSteps:
     """Carryline's own training step, as `train` does it, over batches of token ids.
 
-    targets: for each batch [texts] the number of each text's class, of two. Needs torch.
+    targets: for each batch [texts] the number of each text's class, of two.
     """
 
     def __init__(
@@ -152,24 +148,21 @@ class TrainingSteps:
         targets: Sequence[NDArray[np.int64]],
         threads: int,
     ) -> None:
-        from carryline.training.loop import Labelled, Run, Trainer
-
         run = Run(config, 2, vocabulary, threads, Callback())
         self.trainer = Trainer(run, Labelled(batches[0], targets[0]), None)
-        self.batches = list(zip(batches, targets, strict=True))
+        self.batches, self.steps = list(zip(batches, targets, strict=True)), 0
 
     def __call__(self) -> None:
         """Once over all batches."""
-        from carryline.training.process import one_torch_thread
-
-        with one_torch_thread():  # the kernels use all threads
-            for ragged, targets in self.batches:
-                self.step(ragged, targets)
+        for ragged, targets in self.batches:
+            self.step(ragged, targets)
 
     def step(self, ragged: Ragged, targets: NDArray[np.int64]) -> float:
-        """One step; the loss. torch should have one thread."""
+        """One step; the loss."""
         fresh = ragged.like(ragged.values)  # its plan is made anew, as in an epoch
-        return self.trainer.step(fresh, targets, self.trainer.run.config.learning_rate)[0]
+        config, self.steps = self.trainer.run.config, self.steps + 1
+        rng = generator(config.seed, DROPOUT, 1, self.steps)
+        return self.trainer.step(fresh, targets, config.learning_rate, None, rng)[0]
 
 
 def made_weights(config: Config, vocabulary: int) -> dict[str, NDArray[np.float32]]:

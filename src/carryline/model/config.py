@@ -23,7 +23,7 @@ SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
 KEEPS = ("loss", "accuracy", "macro_f1")
 PRECISIONS = ("fp32", "bf16")
-ADDED = ("precision", "keep")  # after the first model files were written: when absent, the default
+ADDED = ("precision", "keep", "average")  # after the first model files were written: when absent, the default
 # What the weights belong to: a model that is trained further has these as they were.
 NETWORK = (
     "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask"
@@ -90,6 +90,9 @@ class Config:
         "0 <= {} < 1", lambda share: 0 <= share < 1)
     clip: float = _setting(0.0, "largest 2-norm of all gradients together; 0: no clipping",
         "0 <= {} < inf", lambda norm: 0 <= norm < float("inf"))
+    average: float = _setting(0.0,
+        "share of the old one in a running average of the weights, which is then evaluated and "
+        "kept; 0: no average", "0 <= {} < 1", lambda share: 0 <= share < 1)
     keep: str = _choice("loss",
         "the weights of the epoch that is best by this figure of the validation part", KEEPS)
     patience: int = _setting(0,

@@ -57,6 +57,25 @@ def parameter_shapes(config: Config, vocabulary: int, outputs: int) -> dict[str,
     return shapes | {"head.weight": (outputs, width), "head.bias": (outputs,)}
 
 
+def layer(
+    config: Config, weights: Mapping[str, Any], number: int
+) -> dict[str, dict[str, Any]]:
+    """The weights of recurrent layer `number` (from 0): of each direction, by what their names end
+    with, by the rest of their names."""
+    suffixes = ("", "_reverse") if config.bidirectional else ("",)
+    names = cells.shapes(cells.CELLS[config.cell], 1, 1)
+    return {
+        ending: {name: weights[f"recurrence.{name}{ending}"] for name in names}
+        for ending in (f"_l{number}{suffix}" for suffix in suffixes)
+    }
+
+
+def part(weights: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """The weights of a stage, by the rest of their names."""
+    first = f"{stage}."
+    return {n.removeprefix(first): value for n, value in weights.items() if n.startswith(first)}
+
+
 def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """How many numbers the shapes hold together."""
     return sum(int(np.prod(shape)) for shape in shapes.values())
@@ -95,12 +114,12 @@ class Network:
     """
 
     def __init__(self, config: Config, weights: Mapping[str, Array]) -> None:
-        self.config = config
+        self.config, self._directions = config, 2 if config.bidirectional else 1
         self.weights = {name: np.ascontiguousarray(value) for name, value in weights.items()}
         cell = cells.CELLS[config.cell]
         self._layers = [
-            kernels.Layer(cell, [self._directed(layer, suffix) for suffix in self._suffixes])
-            for layer in range(len(config.hidden))
+            kernels.Layer(cell, list(layer(config, self.weights, number).values()))
+            for number in range(len(config.hidden))
         ]
         # The first layer's W x + b depends on the token alone: done once, for every token, unless
         # that takes too much; then for the different ones of each batch.
@@ -110,16 +129,8 @@ class Network:
         self._dense = self._linear("dense") if config.dense else None
         self._head = self._linear("head")
 
-    @property
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("", "_reverse") if self.config.bidirectional else ("",)
-
-    def _directed(self, layer: int, suffix: str) -> dict[str, Array]:
-        names = cells.shapes(cells.CELLS[self.config.cell], 1, 1)
-        return {name: self.weights[f"recurrence.{name}_l{layer}{suffix}"] for name in names}
-
     def _linear(self, name: str) -> kernels.Dense:
-        return kernels.Dense(self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+        return kernels.Dense(**part(self.weights, name))
 
     def logits(self, ragged: Ragged, *, pad_to: int = 0, threads: int | None = None) -> Array:
         """[texts, outputs] of ragged token ids.
@@ -197,7 +208,7 @@ class Network:
     def _projected(self, layer: int) -> int:
         """Values of a layer's W x + b for a token."""
         gates = self._layers[layer].cell.gates
-        return len(self._suffixes) * gates * self.config.hidden[layer]
+        return self._directions * gates * self.config.hidden[layer]
 
     def _bytes(self, tokens: int) -> int:
         """What a text of so many tokens, all different, needs at once: projections and states."""
@@ -206,7 +217,7 @@ class Network:
         below, most = rows * inputs, 0
         for number, layer in enumerate(self._layers):
             last = number + 1 == len(self._layers)
-            states = 0 if last else tokens * len(self._suffixes) * layer.hidden
+            states = 0 if last else tokens * self._directions * layer.hidden
             most = max(most, rows * self._projected(number) + max(below, states))
             rows, below = tokens, states
         return 4 * most
@@ -214,7 +225,7 @@ class Network:
     @cached_property
     def _at_once(self) -> tuple[int, int]:
         """Tokens and texts of a chunk: that it needs no more than `BYTES_AT_ONCE`, for either."""
-        text = 32 * len(self._suffixes) * max(self.config.hidden)  # first, final, pooled states
+        text = 32 * self._directions * max(self.config.hidden)  # first, final, pooled states
         tokens = min(TOKENS_AT_ONCE, BYTES_AT_ONCE // max(1, self._bytes(1)))
         return max(1, tokens), max(1, min(TEXTS_AT_ONCE, BYTES_AT_ONCE // text))
 

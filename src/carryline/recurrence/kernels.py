@@ -55,7 +55,7 @@ class Dense:
     """
 
     def __init__(self, weight: Array, bias: Array) -> None:
-        self.outputs = len(weight)
+        self._weight, self.outputs = weight, len(weight)
         self._panels = _pack_panels([weight], True, False)[0]
         self._bias = np.ascontiguousarray(bias)
 
@@ -64,6 +64,14 @@ class Dense:
         out = np.empty((len(x), self.outputs), x.dtype)
         _kernels.matmul(x, self._panels, self._bias, out, False, False, threads)
         return out
+
+    def backward(self, x: Array, d: Array, threads: int) -> tuple[Array, Array]:
+        """Gradients by x and the weight, from that by y, d [rows, outputs]."""
+        by_x, by_weight = np.empty_like(x), np.zeros_like(self._weight)
+        panels = _pack_panels([self._weight], False, False)[0]
+        _kernels.matmul(d, panels, None, by_x, False, False, threads)
+        _kernels.outer(d, x, by_weight, False, threads)
+        return by_x, by_weight
 
 
 def saved_width(cell: Cell, hidden: int, dtype: Any, precision: str) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.config import Config
+from carryline.training.draws import ORDER, generator
 
 IntArray = NDArray[np.int64]
 POOL = 100  # batches whose texts are sorted by length together
@@ -18,7 +19,7 @@ def epoch_batches(config: Config, lengths: IntArray, epoch: int) -> list[IntArra
     buffer. `batching="length"` shuffles all, sorts stretches of `POOL` batches by length, and
     shuffles the batches: texts of similar length stand together, in other company each epoch.
     """
-    rng = np.random.Generator(np.random.PCG64([config.seed, epoch]))
+    rng = generator(config.seed, ORDER, epoch)
     if config.batching == "shuffle":
         order = _through_buffer(rng, len(lengths), config.shuffle_buffer)
         return _cut(order, config.batch_size)

@@ -17,14 +17,15 @@ from carryline.errors import ModelError
 from carryline.files import write_whole
 
 NAME = "checkpoint.safetensors"
-FORMAT = 2
+FORMAT = 3
 
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass
 class Checkpoint:
-    """arrays: `weights/…`, `best/…` (unless these are the weights), `adam/…` by parameter.
+    """arrays: `weights/…`, of Adam `first/…`, `second/…` and, where one is kept, `average/…`; `best/…`
+    unless these are the last ones.
 
     notes: JSON-ready; what the run was, and its history.
     """

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from carryline.errors import ConfigError, TrainingError
@@ -20,13 +19,14 @@ from carryline.model.config import Config, differences
 from carryline.model.history import best_epoch, finished
 from carryline.recurrence import memory
 from carryline.recurrence.ragged import Ragged
-from carryline.training import checkpoint, losses
+from carryline.training import checkpoint, losses, model
 from carryline.training.adam import Adam
 from carryline.training.batches import epoch_batches
 from carryline.training.checkpoint import Checkpoint
+from carryline.training.draws import DROPOUT, WEIGHTS, generator
 from carryline.training.folder import FREE
-from carryline.training.model import Model, generator
-from carryline.training.process import one_torch_thread, patient_ctrl_c
+from carryline.training.process import patient_ctrl_c
+from carryline.training.stages import Way
 from carryline.training.progress import Callback
 
 
@@ -66,7 +66,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None) -> None:
     Raises `TrainingError` on a loss that is not finite, `ConfigError` when the checkpoint is of
     another configuration or other data.
     """
-    with one_torch_thread(), patient_ctrl_c() as stop_if_asked:
+    with patient_ctrl_c() as stop_if_asked:
         trainer = Trainer(run, data, valid)
         if run.source:
             trainer.restore(checkpoint.read(run.source))
@@ -83,7 +83,7 @@ def train(run: Run, data: Labelled, valid: Labelled | None) -> None:
 
 
 class Trainer:
-    """Model, optimiser and data of a run: what an epoch and a step work on."""
+    """Weights, optimiser and data of a run: what an epoch and a step work on."""
 
     def __init__(self, run: Run, data: Labelled, valid: Labelled | None) -> None:
         config = run.config
@@ -93,17 +93,21 @@ class Trainer:
             ragged = ragged.without(network.PAD)
         weights = losses.text_weights(config, data.targets, run.classes, data.weights)
         self.run, self.data, self.valid = run, Labelled(ragged, data.targets, weights), valid
-        outputs = network.outputs(run.classes)
-        self.model = Model(config, run.vocabulary, outputs, run.threads, run.start)
-        self.optimizer = Adam(self.model.parameters(), config.weight_decay)
+        self.optimizer = Adam(
+            first_weights(run),
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+            average=config.average,
+            rows=[model.EMBEDDING],
+            threads=run.threads,
+        )
+        self.readable = self.optimizer.readable()
         self.lengths = ragged.lengths
         self.steps = -(-len(self.lengths) // config.batch_size)
 
     def epoch(self, after_step: Callable[[], None]) -> bool:
         """One epoch: train, evaluate, keep the best, write a checkpoint. Whether to end here."""
         run, number = self.run, len(self.run.history) + 1
-        self.model.train()
-        self.model.rng = generator(run.config, number)
         began = time.perf_counter()
         texts = tokens = right = 0
         loss_sum = rate = 0.0
@@ -112,7 +116,11 @@ class Trainer:
             rate = learning_rate(run.config, (number - 1) * self.steps + index, self.steps)
             batch, weights = self.data.ragged.take(chosen), self.data.weights
             loss, correct = self.step(
-                batch, self.data.targets[chosen], rate, None if weights is None else weights[chosen]
+                batch,
+                self.data.targets[chosen],
+                rate,
+                None if weights is None else weights[chosen],
+                generator(run.config.seed, DROPOUT, number, index),
             )
             self.check(loss, number, index + 1)
             texts, tokens = texts + len(chosen), tokens + int(batch.offsets[-1])
@@ -146,26 +154,28 @@ class Trainer:
         batch: Ragged,
         targets: NDArray[np.int64],
         rate: float,
-        weights: NDArray[np.float32] | None = None,
+        weights: NDArray[np.float32] | None,
+        rng: np.random.Generator,
     ) -> tuple[float, int]:
-        """One optimiser step; the batch's mean loss and how many texts it got right."""
-        config, order = self.run.config, batch.plan.order
+        """One optimiser step; the batch's mean loss and how many texts it got right.
+
+        rng: what dropout draws from.
+        """
+        config, way = self.run.config, Way()
         if not config.mask:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
-            order = batch.plan.order
-        ranked = targets[order]
+        order = batch.plan.order
+        ranked, shares = targets[order], None if weights is None else weights[order]
         with memory.passing():  # what a step makes is gone at its end, but for packed weights
-            logits = self.model(batch)
-            loss = losses.loss(logits, ranked, None if weights is None else weights[order])
-            torch.autograd.backward(loss)
-            if config.clip:
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-            self.optimizer.step(rate)
-        return loss.item(), losses.right(logits.detach().numpy(), ranked)
+            logits = model.logits(config, self.readable, batch, way, self.run.threads, rng)
+            loss = way(losses.loss(logits, ranked, shares))
+            _, gradients = way.back(1.0)
+            self.optimizer.step(gradients, rate)
+        return loss, losses.right(logits, ranked)
 
     def finish(self, row: dict[str, Any]) -> bool:
         """Evaluate as the saved model will, note the epoch, keep the best weights."""
-        run, arrays = self.run, self.model.arrays()
+        run, arrays = self.run, self.weights()
         odd = [name for name, value in arrays.items() if not np.isfinite(value).all()]
         if odd:
             raise TrainingError(
@@ -184,32 +194,41 @@ class Trainer:
             checkpoint.write(run.folder, self.state())
         return bool(run.progress.epoch(dict(row)))  # whatever is done to it
 
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of the weights as the network of the run has them: their average, if it is kept."""
+        self.optimizer.settle()
+        kept = self.optimizer.averages or self.optimizer.weights
+        return {name: value.copy() for name, value in kept.items()}
+
     def state(self) -> Checkpoint:
-        run, arrays = self.run, self.model.arrays()
-        tensors: checkpoint.Arrays = {f"weights/{n}": a for n, a in arrays.items()}
+        run, tensors = self.run, {}
+        for part, arrays in self.optimizer.state().items():
+            tensors |= {f"{part}/{name}": value for name, value in arrays.items()}
         if best_epoch(run.history, run.config.keep) < len(run.history):
             tensors |= {f"best/{n}": a for n, a in run.best.items()}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"adam/{name}/{key}"] = value.numpy()
-        settings = run.config.to_dict()
-        notes = {"settings": settings, "data": self.data_prints, "history": run.history}
+        notes = {
+            "settings": run.config.to_dict(),
+            "data": self.data_prints,
+            "history": run.history,
+            "steps": self.optimizer.steps,
+        }
         return Checkpoint(tensors, notes)
 
     def restore(self, state: Checkpoint) -> None:
         self.check_same(state)
-        weights = {n: torch.from_numpy(a) for n, a in state.part("weights").items()}
-        self.run.history = state.notes["history"]
-        self.run.resumed = len(self.run.history)
-        self.run.best = state.part("best") or state.part("weights")
-        self.model.load_state_dict(weights)
-        for name, parameter in self.model.named_parameters():
-            moments = state.part(f"adam/{name}")
-            self.optimizer.restore(parameter, {n: torch.from_numpy(a) for n, a in moments.items()})
-        said, config = f"resuming after epoch {self.run.resumed}", self.run.config
-        if config.epochs != state.notes["settings"]["epochs"]:
-            said += f"; the learning rate is from here on that of a run of {config.epochs} epochs"
-        self.run.progress.message(said)
+        run = self.run
+        for part, arrays in self.optimizer.state().items():
+            kept = state.part(part)
+            for name, value in arrays.items():
+                value[...] = kept[name]
+        self.optimizer.steps = state.notes["steps"]
+        run.history = state.notes["history"]
+        run.resumed = len(run.history)
+        run.best = state.part("best") or self.weights()
+        said = f"resuming after epoch {run.resumed}"
+        if run.config.epochs != state.notes["settings"]["epochs"]:
+            said += f"; the learning rate is from here on that of a run of {run.config.epochs} epochs"
+        run.progress.message(said)
 
     def check_same(self, state: Checkpoint) -> None:
         """Raises `ConfigError` when the checkpoint is of another run than this one."""
@@ -229,6 +248,13 @@ class Trainer:
                 f"cannot resume: the checkpoint in {self.run.source} has done {done} epochs, so "
                 f"epochs >= {done}, it is {self.run.config.epochs}"
             )
+
+
+def first_weights(run: Run) -> dict[str, NDArray[np.float32]]:
+    """Drawn, but for those that the run goes on from."""
+    rng, outputs = generator(run.config.seed, WEIGHTS), network.outputs(run.classes)
+    drawn = model.initial_weights(run.config, run.vocabulary, outputs, rng)
+    return drawn | {name: value.copy() for name, value in (run.start or {}).items()}
 
 
 def learning_rate(config: Config, step: int, steps_an_epoch: int) -> float:

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from carryline.model.config import Config
+from carryline.training.stages import Back
 
+Array = NDArray[Any]
 Weights = NDArray[np.float32]
 Targets = NDArray[np.int64]
 
 
-def loss(logits: Tensor, targets: Targets, weights: Weights | None) -> Tensor:
-    """Mean cross-entropy of logits [texts, outputs], by weights [texts] if there are any.
+def loss(logits: Array, targets: Targets, weights: Weights | None) -> tuple[float, Back]:
+    """Mean cross-entropy of logits [rows, outputs], by weights [rows] if there are any, and the
+    way back, which begins with the gradient by the loss itself: 1.
 
-    One output is the logit of the second of two classes.
+    One output is the logit of the second of two classes. The gradients are the textbook's: the
+    probabilities less 1 for the true class, each row's times its share.
     """
-    kind = "mean" if weights is None else "none"
-    wanted = torch.from_numpy(targets)
-    if logits.shape[1] > 1:
-        each = torch.nn.functional.cross_entropy(logits, wanted, reduction=kind)
-    else:
-        each = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits.view(-1), wanted.to(logits.dtype), reduction=kind
-        )
-    if weights is None:
-        return each
-    shares = torch.from_numpy(weights / weights.sum())
-    return (each * shares).sum()
+    shares = np.full(len(targets), 1 / len(targets)) if weights is None else weights / weights.sum()
+    with np.errstate(invalid="ignore", over="ignore"):  # a loss that is not finite is seen as such
+        each, by_logits = (_binary if logits.shape[1] == 1 else _softmax)(logits, targets)
+    by_logits *= shares.astype(logits.dtype)[:, None]
+    return float(each @ shares), lambda d: (d * by_logits, {})
+
+
+def _softmax(logits: Array, targets: Targets) -> tuple[Array, Array]:
+    """-log p of each row's class, and its gradient."""
+    wide = logits - logits.max(axis=1, keepdims=True)
+    chances = np.exp(wide)
+    sums = chances.sum(axis=1, keepdims=True)
+    chances /= sums
+    rows = np.arange(len(targets))
+    each = np.log(sums[:, 0]) - wide[rows, targets]
+    chances[rows, targets] -= 1
+    return each, chances
+
+
+def _binary(logits: Array, targets: Targets) -> tuple[Array, Array]:
+    """The same of one logit, in the form that neither overflows nor loses small chances."""
+    x = logits[:, 0]
+    small = np.exp(-np.abs(x))
+    each = np.maximum(x, 0) - x * targets + np.log1p(small)
+    chance = np.where(x >= 0, 1, small) / (1 + small)
+    return each, (chance - targets).astype(x.dtype)[:, None]
 
 
 def text_weights(
@@ -43,19 +61,16 @@ def text_weights(
     return balanced if weights is None else balanced * weights
 
 
-def right(logits: NDArray[np.float32], targets: Targets) -> int:
+def right(logits: Array, targets: Targets) -> int:
     """How many texts' largest logit is that of their class."""
     return int((_guesses(logits) == targets).sum())
 
 
-def figures(logits: NDArray[np.float32], targets: Targets, classes: int) -> dict[str, float]:
+def figures(logits: Array, targets: Targets, classes: int) -> dict[str, float]:
     """Of validation texts, all counting the same: mean cross-entropy, accuracy, and macro F1 as
     `metrics.evaluate` has it, over the classes that have a text."""
     wide = logits.astype(np.float64)
-    if wide.shape[1] == 1:
-        wide = np.concatenate([np.zeros_like(wide), wide], axis=1)
-    wide -= wide.max(axis=1, keepdims=True)
-    each = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(len(targets)), targets]
+    each, _ = (_binary if wide.shape[1] == 1 else _softmax)(wide, targets)
     guesses = _guesses(logits)
     hits = guesses == targets
     together = np.bincount(guesses, minlength=classes) + np.bincount(targets, minlength=classes)
@@ -67,7 +82,7 @@ def figures(logits: NDArray[np.float32], targets: Targets, classes: int) -> dict
     }
 
 
-def _guesses(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+def _guesses(logits: Array) -> NDArray[np.int64]:
     if logits.shape[1] == 1:
         return (logits[:, 0] > 0).astype(np.int64)
     guesses: NDArray[np.int64] = logits.argmax(axis=1)

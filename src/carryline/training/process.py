@@ -1,4 +1,4 @@
-"""What a run changes in its process while it lasts: torch's threads, and what Ctrl-C does."""
+"""What a run changes in its process while it lasts: what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import torch
 
 
 @contextmanager
@@ -38,30 +36,3 @@ def patient_ctrl_c() -> Iterator[Callable[[], None]]:
         yield stop_if_asked
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-_lock = threading.Lock()
-_training = 0  # runs in this process
-_before = 1  # torch's threads when the first of them began
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """What is left to torch is small, and its threads wait by spinning: on a busy machine that
-    made an epoch thirty times slower. With one, the bits do not depend on the number of threads.
-
-    torch keeps the number for each thread of Python and, for those to come, for the process: of
-    several runs at once each sets its own, and all bring back what was before the first.
-    """
-    global _training, _before
-    with _lock:
-        _before = _before if _training else torch.get_num_threads()
-        _training += 1
-        torch.set_num_threads(1)
-        torch.get_num_threads()  # when first asked in a thread it would take on the process's
-    try:
-        yield
-    finally:
-        with _lock:
-            _training -= 1
-            torch.set_num_threads(_before)

@@ -1,0 +1,175 @@
+"""The stages of the network, each with its way back.
+
+A stage gives its output and a function, the way back: from the gradient of the loss by its output
+to that by its input, and to those by its own weights. The derivatives are the textbook's; see
+docs/backpropagation.md, which writes them beside this code. Tokens stand in the kernels' order
+(`ragged.Plan`), texts by rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carryline.recurrence import kernels
+from carryline.recurrence.cells import Cell, Weights
+from carryline.recurrence.ragged import Plan
+
+Array = NDArray[Any]
+
+
+class Rows(NamedTuple):
+    """The gradient by a matrix of which a batch reads some rows; by the others it is zero."""
+
+    ids: NDArray[np.int64]  # [rows] rising, none twice
+    values: Array  # [rows, width]
+
+
+class States(NamedTuple):
+    """What a recurrent layer gives, and the gradient by it (None: of zeros)."""
+
+    all: Array | None  # [tokens, directions * hidden]
+    last: Array | None  # [directions, texts, hidden], by rank
+
+
+Gradients = dict[str, Any]  # by a weight's name: an array of its shape, or `Rows`
+Back = Callable[[Any], tuple[Any, Gradients]]
+
+
+class Way:
+    """The stages that were passed, and the way back through them."""
+
+    def __init__(self) -> None:
+        self._passed: list[tuple[str, Back]] = []
+
+    def __call__(self, stage: tuple[Any, Back], name: str = "") -> Any:
+        """The output of a stage; its weights' gradients will be called `name.…`."""
+        out, back = stage
+        self._passed.append((name, back))
+        return out
+
+    def back(self, d: Any) -> tuple[Any, Gradients]:
+        """From the gradient by the last output to that by the first input, and to all weights'.
+
+        It can be gone once: what a stage kept for it is let go as soon as it is passed.
+        """
+        gradients: Gradients = {}
+        while self._passed:
+            name, back = self._passed.pop()
+            d, own = back(d)
+            gradients |= {f"{name}.{key}": value for key, value in own.items()}
+        return d, gradients
+
+
+def embedding(weight: Any, ids: NDArray[np.int64]) -> tuple[Array, Back]:
+    """The rows `ids` (rising, none twice) of weight [vocabulary, width]: e = E[id]."""
+
+    def back(d: Array) -> tuple[None, Gradients]:
+        return None, {"weight": Rows(ids, d)}
+
+    return weight[ids], back
+
+
+def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Back]:
+    """Each value 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al. 2014).
+
+    The probability is a multiple of 2^-16. All stay without an `rng`.
+    """
+    if rng is None or not rate:
+        return x, lambda d: (d, {})
+    dropped = round(rate * 65536)
+    drawn = np.frombuffer(rng.bytes(2 * x.size), np.uint16).reshape(x.shape)
+    kept = np.multiply(drawn >= dropped, x.dtype.type(1 / (1 - dropped / 65536)), dtype=x.dtype)
+    return x * kept, lambda d: (d * kept, {})
+
+
+def recurrence(
+    cell: Cell,
+    weights: Mapping[str, Weights],
+    precision: str,
+    plan: Plan,
+    x: Array,
+    row: kernels.Rows | None,
+    threads: int,
+    first: tuple[Array, Array] | None = None,
+) -> tuple[States, Back]:
+    """A recurrent layer over all texts, by back-propagation through time (Werbos 1990).
+
+    weights: of each direction, by what their names end with; x: [rows, input], of which each token
+    reads its `row` (None: its own); first: h and c to begin with, by rank
+    [directions, texts, hidden], zeros unless given.
+    """
+    layer = kernels.Layer(cell, list(weights.values()), precision)
+    shape = (len(weights), plan.texts, layer.hidden)
+    h, c = first or (np.zeros(shape, x.dtype), np.zeros(shape, x.dtype))
+    trace = layer.forward(
+        plan, layer.project(x, threads), row, h, c, states=True, save=True, threads=threads
+    )
+
+    def back(d: States) -> tuple[Array, Gradients]:
+        none = np.zeros(shape, x.dtype)
+        last = none if d.last is None else d.last
+        found = layer.backward(plan, trace, x, row, d.all, last, none, by_x=True, threads=threads)
+        return found.x, {
+            name + ending: by_weight
+            for ending, own in zip(weights, found.layer, strict=True)
+            for name, by_weight in own.items()
+        }
+
+    return States(trace.states, trace.h), back
+
+
+def every(states: States) -> tuple[Array, Back]:
+    """The states of all tokens [tokens, width]: for the layer above, or a loss at every position."""
+    assert states.all is not None
+    return states.all, lambda d: (States(d, None), {})
+
+
+def pooling(plan: Plan, states: States, kind: str, threads: int) -> tuple[Array, Back]:
+    """One vector a text [texts, width], of `config.POOLINGS`; an empty text's is zeros."""
+    assert states.all is not None
+    assert states.last is not None
+    directions, texts, hidden = states.last.shape
+    last = states.last.swapaxes(0, 1).reshape(texts, directions * hidden)
+
+    def by_last(d: Array) -> Array:
+        return d.reshape(texts, directions, hidden).swapaxes(0, 1)
+
+    if kind == "last":
+        return last, lambda d: (States(None, by_last(d)), {})
+    largest, where, mean = kernels.pool(plan, states.all, where=True, threads=threads)
+    if kind == "concat":
+        pooled = np.concatenate([last, largest, mean], axis=1)
+    else:
+        pooled = largest if kind == "max" else mean
+
+    def back(d: Array) -> tuple[States, Gradients]:
+        none = np.zeros_like(largest)
+        parts = {"max": (None, d, none), "mean": (None, none, d)}
+        by_h, by_largest, by_mean = parts.get(kind) or np.split(d, 3, axis=1)
+        by_all = kernels.pool_backward(
+            plan, np.ascontiguousarray(by_largest), where, np.ascontiguousarray(by_mean), threads
+        )
+        return States(by_all, None if by_h is None else by_last(by_h)), {}
+
+    return pooled, back
+
+
+def dense(x: Array, weights: Mapping[str, Array], threads: int) -> tuple[Array, Back]:
+    """y = x W^T + b of x [rows, inputs], `weight` [outputs, inputs] and `bias` [outputs]."""
+    layer = kernels.Dense(weights["weight"], weights["bias"])
+
+    def back(d: Array) -> tuple[Array, Gradients]:
+        by_x, by_weight = layer.backward(x, d, threads)
+        return by_x, {"weight": by_weight, "bias": d.sum(axis=0)}
+
+    return layer(x, threads), back
+
+
+def relu(x: Array) -> tuple[Array, Back]:
+    """max(x, 0), whose derivative at 0 is taken as 0."""
+    positive = x > 0
+    return np.maximum(x, 0), lambda d: (d * positive, {})
