@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <chrono>
@@ -100,6 +101,25 @@ template <class T> const Kernels<T>& chosen(bool brief) {
 
 inline auto own(const char* name) { return nb::arg(name).noconvert(); }
 inline auto none(const char* name) { return nb::arg(name).noconvert().none(); }
+
+template <class T> using Each = std::vector<nb::ndarray<T, nb::c_contig, nb::device::cpu>>;
+
+// Packs a matrix a direction. size(rows, columns): of a packed one; pack(matrix, rows, columns, to).
+template <class T, class Size, class Pack>
+void pack_each(const Each<const T>& matrices, const Array<T, 2>& packed, int threads, const Size& size, const Pack& pack) {
+  require(!matrices.empty() && packed.shape(0) == matrices.size(), "packed must have a row for each matrix");
+  for (const auto& matrix : matrices) {
+    require(matrix.ndim() == 2 && matrix.shape(0) == matrices[0].shape(0) && matrix.shape(1) == matrices[0].shape(1),
+            "matrices must be of one shape");
+    require(int64_t(packed.shape(1)) == size(int64_t(matrix.shape(0)), int64_t(matrix.shape(1))), "packed has the wrong size");
+  }
+  const WithoutLock unlocked;
+  const int64_t rows = int64_t(matrices[0].shape(0)), columns = int64_t(matrices[0].shape(1));
+  threads = threads_worth(threads, 100 * double(packed.size()));
+  parallel(int64_t(matrices.size()), threads, [&](int64_t i) {
+    pack(matrices[size_t(i)].data(), rows, columns, packed.data() + size_t(i) * packed.shape(1));
+  });
+}
 
 template <class T> void define_recurrence(nb::module_& m);
 template <class T> void define_adam(nb::module_& m);

@@ -1,6 +1,5 @@
 // The thin door between arrays and kernels: checks shapes, splits the work, releases the GIL.
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,43 +10,47 @@
 namespace carryline {
 namespace {
 
+// out[i] = x panels[i] + bias[i], or added to what it held.
 template <class T>
-void matmul(Rows<const T> x, Array<const T, 1> panels, Maybe<Array<const T, 1>> bias, Rows<T> out,
+void matmul(Rows<const T> x, Array<const T, 2> panels, Maybe<Array<const T, 2>> bias, Array<T, 3> out,
             bool accumulate, bool brief, int threads) {
-  const int64_t rows = int64_t(x.shape(0)), inner = int64_t(x.shape(1)), columns = int64_t(out.shape(1));
+  const int64_t rows = int64_t(x.shape(0)), inner = int64_t(x.shape(1)), columns = int64_t(out.shape(2));
+  const int64_t products = int64_t(panels.shape(0)), size = int64_t(panels.shape(1));
   const auto& k = chosen<T>(brief);
-  check_rows(x), check_rows(out);
-  require(int64_t(out.shape(0)) == rows, "out must have the rows of x");
-  require(int64_t(panels.shape(0)) == k.panels_size(inner, columns), "panels must be packed for this product");
-  require(!bias || int64_t(bias->shape(0)) == columns, "bias must have the columns of out");
+  check_rows(x);
+  require(int64_t(out.shape(0)) == products && int64_t(out.shape(1)) == rows, "out must be [products, rows of x, columns]");
+  require(size == k.panels_size(inner, columns), "panels must be packed for this product");
+  require(!bias || shaped(bias, {size_t(products), size_t(columns)}), "bias must be [products, columns]");
   const WithoutLock unlocked;
-  threads = threads_worth(threads, double(rows) * double(inner) * double(columns));
-  // Four parts a thread: one that has to be woken, or shares its core, does fewer of them.
-  const int64_t parts = threads > 1 ? 4 * threads : 1, part = (rows + parts - 1) / parts;
-  parallel(parts, threads, [&](int64_t i) {
-    const int64_t begin = std::min(rows, i * part), end = std::min(rows, begin + part);
-    k.matmul({end - begin, inner, columns, x.data() + begin * x.stride(0), x.stride(0), panels.data(),
-              data(bias), accumulate, out.data() + begin * out.stride(0), out.stride(0)});
+  threads = threads_worth(threads, double(products) * double(rows) * double(inner) * double(columns));
+  // Some parts a thread: one that has to be woken, or shares its core, does fewer of them.
+  const int64_t parts = threads > 1 ? (4 * threads + products - 1) / products : 1, part = (rows + parts - 1) / parts;
+  parallel(products * parts, threads, [&](int64_t task) {
+    const int64_t i = task / parts, begin = std::min(rows, task % parts * part), end = std::min(rows, begin + part);
+    k.matmul({end - begin, inner, columns, x.data() + begin * x.stride(0), x.stride(0), panels.data() + i * size,
+              bias ? bias->data() + i * columns : nullptr, accumulate, out.data() + (i * rows + begin) * columns, columns});
   });
 }
 
+// out[i] = the sum over tokens of left[i] (outer) right.
 template <class T>
-void outer(Rows<const T> left, Rows<const T> right, Rows<T> out, bool brief, int threads) {
+void outer(Array<const T, 3> left, Rows<const T> right, Array<T, 3> out, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
-  const int64_t tokens = int64_t(right.shape(0)), rows = int64_t(out.shape(0));
-  const int64_t columns = int64_t(out.shape(1));
-  check_rows(left), check_rows(right), check_rows(out);
-  require(int64_t(left.shape(1)) == rows && int64_t(right.shape(1)) == columns,
-          "out must be [left columns, right columns]");
-  require(int64_t(left.shape(0)) == tokens, "left and right must have as many rows");
+  const int64_t products = int64_t(left.shape(0)), tokens = int64_t(right.shape(0));
+  const int64_t rows = int64_t(out.shape(1)), columns = int64_t(out.shape(2));
+  check_rows(right);
+  require(int64_t(out.shape(0)) == products && int64_t(left.shape(2)) == rows && int64_t(right.shape(1)) == columns,
+          "out must be [products, left columns, right columns]");
+  require(int64_t(left.shape(1)) == tokens, "left and right must have as many rows");
   const WithoutLock unlocked;
-  threads = threads_worth(threads, double(tokens) * double(rows) * double(columns));
-  // Cut between whole panels of columns: each thread copies its own ones into order.
-  const int64_t panel = 64, part = (columns + panel * threads - 1) / (panel * threads) * panel;
-  parallel(threads, threads, [&](int64_t i) {
-    const int64_t begin = std::min(columns, i * part), end = std::min(columns, begin + part);
-    k.outer({tokens, rows, end - begin, left.data(), left.stride(0), right.data() + begin, right.stride(0),
-             out.data() + begin, out.stride(0)});
+  threads = threads_worth(threads, double(products) * double(tokens) * double(rows) * double(columns));
+  // Cut between whole panels of the left: each thread copies its own ones into order.
+  const int64_t panel = 64, wanted = (2 * threads + products - 1) / products;
+  const int64_t part = (rows + panel * wanted - 1) / (panel * wanted) * panel, parts = (rows + part - 1) / std::max<int64_t>(1, part);
+  parallel(products * parts, threads, [&](int64_t task) {
+    const int64_t i = task / parts, begin = task % parts * part, end = std::min(rows, begin + part);
+    k.outer({tokens, end - begin, columns, left.data() + i * tokens * rows + begin, rows, right.data(), right.stride(0),
+             out.data() + (i * rows + begin) * columns, columns});
   });
 }
 
@@ -141,67 +144,27 @@ nb::tuple distinct(Index ids, size_t vocabulary) {
   return nb::make_tuple(owned(std::move(unique)), owned(std::move(row)));
 }
 
-// Calls work(begin, end) on ranges of columns, one a thread.
-template <class Work> void over_columns(int64_t columns, int threads, const Work& work) {
-  const int64_t part = (columns + threads - 1) / threads;
-  parallel(threads, threads, [&](int64_t i) {
-    work(std::min(columns, i * part), std::min(columns, (i + 1) * part));
-  });
-}
-
-void check_lengths(const Starts& starts, const Starts& lengths) {
-  const int64_t steps = int64_t(starts.shape(0)) - 1;
-  int64_t tokens = 0;
-  for (size_t i = 0; i < lengths.shape(0); ++i) tokens += lengths(i);
-  require(tokens == starts(steps), "lengths must add up to the number of tokens");
-}
-
-template <class T>
-void pool(Starts starts, Starts lengths, Array<const T, 2> states, Array<T, 2> largest,
-          Maybe<Array<int32_t, 2>> where, Array<T, 2> mean, int threads) {
-  const size_t texts = largest.shape(0), width = largest.shape(1);
-  check_starts(starts, texts, states.shape(0)), check_lengths(starts, lengths);
-  require(lengths.shape(0) == texts && states.shape(1) == width && mean.shape(0) == texts &&
-              mean.shape(1) == width && (!where || (where->shape(0) == texts && where->shape(1) == width)),
-          "lengths, largest, where and mean must be [texts, width of the states]");
-  const WithoutLock unlocked;
-  threads = threads_worth(threads, double(states.shape(0)) * double(width) * 8);
-  over_columns(int64_t(width), threads, [&](int64_t begin, int64_t end) {
-    kernels<T>().pool({starts.data(), lengths.data(), int64_t(starts.shape(0)) - 1, int64_t(texts), begin,
-                       end, int64_t(width), states.data(), largest.data(), data(where), mean.data()});
-  });
-}
-
-template <class T>
-void pool_backward(Starts starts, Starts lengths, Array<const T, 2> d_largest, Array<const int32_t, 2> where,
-                   Array<const T, 2> d_mean, Array<T, 2> d_states, int threads) {
-  const size_t texts = d_largest.shape(0), width = d_largest.shape(1);
-  check_starts(starts, texts, d_states.shape(0)), check_lengths(starts, lengths);
-  require(lengths.shape(0) == texts && d_states.shape(1) == width && d_mean.shape(0) == texts &&
-              d_mean.shape(1) == width && where.shape(0) == texts && where.shape(1) == width,
-          "lengths, d_largest, where and d_mean must be [texts, width of the states]");
-  const WithoutLock unlocked;
-  threads = threads_worth(threads, double(d_states.shape(0)) * double(width) * 8);
-  over_columns(int64_t(width), threads, [&](int64_t begin, int64_t end) {
-    kernels<T>().pool_backward({starts.data(), lengths.data(), int64_t(starts.shape(0)) - 1, begin, end,
-                                int64_t(width), d_largest.data(), d_mean.data(), where.data(), d_states.data()});
-  });
-}
-
-template <class T> void pack_gates(Array<const T, 2> weight, size_t hidden, Array<T, 1> packed, bool brief) {
+template <class T> void pack_gates(Each<const T> weights, size_t hidden, Array<T, 2> packed, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
-  const int64_t inner = int64_t(weight.shape(1)), units = int64_t(hidden);
-  require(units >= 1 && int64_t(weight.shape(0)) % units == 0, "weight must be [gates * hidden, inner]");
-  const int64_t gates = int64_t(weight.shape(0)) / units;
-  require(int64_t(packed.shape(0)) == k.gates_size(gates, inner, units), "packed has the wrong size");
-  k.pack_gates(weight.data(), gates, inner, units, packed.data());
+  const int64_t units = int64_t(hidden);
+  pack_each(weights, packed, threads, [&](int64_t rows, int64_t inner) {
+    require(units >= 1 && rows % units == 0, "weight must be [gates * hidden, inner]");
+    return k.gates_size(rows / units, inner, units);
+  }, [&](const T* weight, int64_t rows, int64_t inner, T* to) { k.pack_gates(weight, rows / units, inner, units, to); });
 }
 
-template <class T> void pack_panels(Array<const T, 2> matrix, bool transposed, Array<T, 1> packed, bool brief) {
+template <class T> void pack_panels(Each<const T> matrices, bool transposed, Array<T, 2> packed, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
-  const int64_t inner = int64_t(matrix.shape(transposed)), columns = int64_t(matrix.shape(!transposed));
-  require(int64_t(packed.shape(0)) == k.panels_size(inner, columns), "packed has the wrong size");
-  k.pack_panels(matrix.data(), inner, columns, transposed, packed.data());
+  const auto turned = [&](int64_t rows, int64_t columns) {
+    return transposed ? std::make_pair(columns, rows) : std::make_pair(rows, columns);
+  };
+  pack_each(matrices, packed, threads, [&](int64_t rows, int64_t columns) {
+    const auto [inner, outer] = turned(rows, columns);
+    return k.panels_size(inner, outer);
+  }, [&](const T* matrix, int64_t rows, int64_t columns, T* to) {
+    const auto [inner, outer] = turned(rows, columns);
+    k.pack_panels(matrix, inner, outer, transposed, to);
+  });
 }
 
 template <class T> void define(nb::module_& m) {
@@ -210,12 +173,8 @@ template <class T> void define(nb::module_& m) {
   m.def("matmul", &matmul<T>, own("x"), own("panels"), none("bias"), own("out"), "accumulate"_a, "brief"_a,
         "threads"_a);
   m.def("outer", &outer<T>, own("left"), own("right"), own("out"), "brief"_a, "threads"_a);
-  m.def("pool", &pool<T>, own("starts"), own("lengths"), own("states"), own("largest"), none("where"),
-        own("mean"), "threads"_a);
-  m.def("pool_backward", &pool_backward<T>, own("starts"), own("lengths"), own("d_largest"), own("where"),
-        own("d_mean"), own("d_states"), "threads"_a);
-  m.def("pack_gates", &pack_gates<T>, own("weight"), "hidden"_a, own("packed"), "brief"_a);
-  m.def("pack_panels", &pack_panels<T>, own("matrix"), "transposed"_a, own("packed"), "brief"_a);
+  m.def("pack_gates", &pack_gates<T>, own("weights"), "hidden"_a, own("packed"), "brief"_a, "threads"_a);
+  m.def("pack_panels", &pack_panels<T>, own("matrices"), "transposed"_a, own("packed"), "brief"_a, "threads"_a);
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 // The doors of the optimiser: shapes are checked, values and rows split over threads.
-#include <nanobind/stl/vector.h>
-
 #include <algorithm>
 
 #include "arrays.h"
@@ -12,9 +10,6 @@ namespace {
 constexpr int64_t together = 8192;
 
 using Steps = Array<const double, 2>;
-
-template <class T> using Values = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
-template <class T> using Each = std::vector<Values<T>>;
 
 // [steps, 4] rate, root, decay, average of each.
 const AdamStep* checked_steps(const Steps& steps, size_t least) {

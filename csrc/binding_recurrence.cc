@@ -64,8 +64,8 @@ template <class T>
 void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Maybe<Index> row,
                         Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch,
                         Maybe<Array<const T, 2>> bias_candidate, Array<T, 3> h, Array<T, 3> c,
-                        Maybe<Array<T, 2>> states, Maybe<Array<T, 2>> largest, Maybe<Array<T, 2>> mean,
-                        Maybe<Array<T, 3>> saved, bool brief, int threads) {
+                        Maybe<Array<T, 2>> states, Maybe<Array<T, 2>> largest, Maybe<Array<T, 2>> where,
+                        Maybe<Array<T, 2>> mean, Maybe<Array<T, 3>> saved, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
   Task t(shape_of(cell, k.cells), starts, h.shape(0), h.shape(1), h.shape(2));
   const size_t D = t.directions, H = t.hidden, width = size_t(t.shape.gates) * H, kept = t.saved(k.lanes);
@@ -78,8 +78,9 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
   require(!t.shape.late_candidate || shaped(bias_candidate, {D, H}), "bias_candidate must be [directions, hidden]");
   require(shaped(c, {D, t.texts, H}), "c must be [directions, texts, hidden]");
   require(!states || shaped(states, {t.tokens, D * H}), "states must be [tokens, directions * hidden]");
-  require((!largest || shaped(largest, {t.texts, D * H})) && (!mean || shaped(mean, {t.texts, D * H})),
-          "largest and mean must be [texts, directions * hidden]");
+  const auto pooled_shape = [&](const Maybe<Array<T, 2>>& of) { return !of || shaped(of, {t.texts, D * H}); };
+  require(pooled_shape(largest) && pooled_shape(where) && pooled_shape(mean) && (largest || !where),
+          "largest, its step and mean must be [texts, directions * hidden]");
   require(!saved || shaped(saved, {D, t.tokens, kept}), "saved must be [directions, tokens, saved_width]");
 
   const WithoutLock unlocked;
@@ -100,6 +101,7 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
     if (states) a.states = states->data() + d * H;
     const size_t pooled = size_t(t.bounds[part]) * D * H + d * H;
     if (largest) a.largest = largest->data() + pooled;
+    if (where) a.where = where->data() + pooled;
     if (mean) a.mean = mean->data() + pooled;
     a.stride = int64_t(D * H);
     if (saved) a.saved = saved->data() + d * t.tokens * kept;
@@ -131,6 +133,8 @@ size_t backward_parts(size_t directions, size_t texts) {
 
 template <class T>
 void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_states,
+                         Maybe<Array<const T, 2>> d_largest, Maybe<Array<const T, 2>> where,
+                         Maybe<Array<const T, 2>> d_mean,
                          Array<const T, 2> states, Array<const T, 3> saved,
                          Array<const T, 3> h_first, Array<const T, 3> c_first,
                          Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch, Maybe<Index> row,
@@ -144,6 +148,9 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
   const bool carry = t.shape.carry_in_output;
   require(shaped(states, {t.tokens, D * H}), "states must be [tokens, directions * hidden]");
   require(!d_states || shaped(d_states, {t.tokens, D * H}), "d_states must be [tokens, directions * hidden]");
+  const auto pooled_shape = [&](const Maybe<Array<const T, 2>>& of) { return !of || shaped(of, {t.texts, D * H}); };
+  require(pooled_shape(d_largest) && pooled_shape(where) && pooled_shape(d_mean) && bool(where) == bool(d_largest),
+          "d_largest with its step, and d_mean must be [texts, directions * hidden]");
   require(shaped(saved, {D, t.tokens, kept}), "saved must be [directions, tokens, saved_width]");
   require(shaped(h_first, {D, t.texts, H}) && shaped(c_first, {D, t.texts, H}) && shaped(d_c, {D, t.texts, H}),
           "h_first, c_first, d_h, d_c must be [directions, texts, hidden]");
@@ -170,6 +177,9 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
     a.sequences = t.sequences(d, part);
     a.hidden = int64_t(H);
     if (d_states) a.d_states = d_states->data() + d * H;
+    const size_t pooled = size_t(t.bounds[part]) * D * H + d * H;
+    if (d_largest) a.d_largest = d_largest->data() + pooled, a.where = where->data() + pooled;
+    if (d_mean) a.d_mean = d_mean->data() + pooled;
     a.states = states.data() + d * H;
     a.stride = int64_t(D * H);
     a.saved = saved.data() + d * t.tokens * kept;
@@ -188,13 +198,13 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
   by_projected.join(), by_hh.join(), by_ch.join(), by_bias.join();
 }
 
-template <class T> void pack_products(int cell, Array<const T, 2> weight, Array<T, 1> packed, bool brief) {
+template <class T> void pack_products(int cell, Each<const T> weights, Array<T, 2> packed, bool brief, int threads) {
   const auto& k = chosen<T>(brief);
-  const int64_t hidden = int64_t(weight.shape(1));
-  const size_t rows = size_t(shape_of(cell, k.cells).products) * weight.shape(1);
-  require(weight.shape(0) == rows, "weight must be [products * hidden, hidden]");
-  require(int64_t(packed.shape(0)) == k.products_size[cell](hidden), "packed has the wrong size");
-  k.pack_products[cell](weight.data(), hidden, packed.data());
+  const int64_t products = shape_of(cell, k.cells).products;
+  pack_each(weights, packed, threads, [&](int64_t rows, int64_t hidden) {
+    require(rows == products * hidden, "weight must be [products * hidden, hidden]");
+    return k.products_size[cell](hidden);
+  }, [&](const T* weight, int64_t, int64_t hidden, T* to) { k.pack_products[cell](weight, hidden, to); });
 }
 
 }  // namespace
@@ -202,12 +212,12 @@ template <class T> void pack_products(int cell, Array<const T, 2> weight, Array<
 template <class T> void define_recurrence(nb::module_& m) {
   m.def("recurrence_forward", &recurrence_forward<T>, "cell"_a, own("starts"), own("projected"),
         none("row"), own("weight_hh"), none("weight_ch"), none("bias_candidate"), own("h"), own("c"),
-        none("states"), none("largest"), none("mean"), none("saved"), "brief"_a, "threads"_a);
+        none("states"), none("largest"), none("where"), none("mean"), none("saved"), "brief"_a, "threads"_a);
   m.def("recurrence_backward", &recurrence_backward<T>, "cell"_a, own("starts"), none("d_states"),
-        own("states"), own("saved"), own("h_first"), own("c_first"), own("weight_hh"), none("weight_ch"),
+        none("d_largest"), none("where"), none("d_mean"), own("states"), own("saved"), own("h_first"), own("c_first"), own("weight_hh"), none("weight_ch"),
         none("row"), own("d_h"), own("d_c"), own("d_projected"), own("d_weight_hh"), none("d_weight_ch"),
         own("d_bias"), "brief"_a, "threads"_a);
-  m.def("pack_products", &pack_products<T>, "cell"_a, own("weight"), own("packed"), "brief"_a);
+  m.def("pack_products", &pack_products<T>, "cell"_a, own("weights"), own("packed"), "brief"_a, "threads"_a);
 }
 template void define_recurrence<float>(nb::module_&);
 template void define_recurrence<double>(nb::module_&);

@@ -57,6 +57,7 @@ template <class T> struct ForwardArgs {
   T* c;                       // the same of the carry; null for cells without
   T* states;                  // [tokens, stride] or null
   T* largest;                 // [ranks, stride] of each text's states, 0 without any; or null
+  T* where;                   // the same of its step; or null
   T* mean;                    // the same of their mean
   int64_t stride;
   T* saved;                   // [tokens][units / lanes][kept][lane] what backward needs, or null
@@ -66,6 +67,8 @@ template <class T> struct BackwardArgs {
   Sequences sequences;
   int64_t hidden;
   const T* d_states;          // [tokens, stride] or null
+  const T *d_largest, *where;  // [ranks, stride] or null
+  const T* d_mean;            // [ranks, stride] over the tokens of a text; or null
   const T* states;            // [tokens, stride]
   int64_t stride;
   const T* saved;             // [tokens][units / lanes][kept][lane]
@@ -95,7 +98,7 @@ template <class T> struct MatmulArgs {
   int64_t out_stride;
 };
 
-// out [rows, columns] += sum over tokens of left[token] (outer) right[token].
+// out [rows, columns] = sum over tokens of left[token] (outer) right[token].
 template <class T> struct OuterArgs {
   int64_t tokens, rows, columns;
   const T* left;
@@ -104,26 +107,6 @@ template <class T> struct OuterArgs {
   int64_t right_stride;
   T* out;
   int64_t out_stride;
-};
-
-// Largest and mean state of every text, columns begin to end of `width`.
-template <class T> struct PoolArgs {
-  const int64_t* starts;      // [steps + 1]
-  const int64_t* lengths;     // [texts]
-  int64_t steps, texts, begin, end, width;
-  const T* states;            // [tokens, width]
-  T* largest;                 // [texts, width]
-  int32_t* where;             // [texts, width] step of the largest, or null
-  T* mean;                    // [texts, width]
-};
-
-template <class T> struct PoolGradientArgs {
-  const int64_t* starts;      // [steps + 1]
-  const int64_t* lengths;     // [texts]
-  int64_t steps, begin, end, width;
-  const T *d_largest, *d_mean;  // [texts, width]
-  const int32_t* where;       // [texts, width]
-  T* d_states;                // [tokens, width]
 };
 
 // What all steps of Adam share, and what is each one's own.
@@ -170,8 +153,6 @@ template <class T> struct Kernels {
   void (*backward[4])(const BackwardArgs<T>&);
   void (*matmul)(const MatmulArgs<T>&);
   void (*outer)(const OuterArgs<T>&);
-  void (*pool)(const PoolArgs<T>&);
-  void (*pool_backward)(const PoolGradientArgs<T>&);
   void (*adam)(const AdamArgs<T>&, int64_t begin, int64_t end);
   void (*adam_rows)(const AdamRowsArgs<T>&, int64_t begin, int64_t end);
   double (*squares)(const T* values, int64_t count);

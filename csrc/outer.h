@@ -1,4 +1,4 @@
-// Sums of outer products: out [left columns, right columns] += left[token] (outer) right[token].
+// Sums of outer products: out [left columns, right columns] = the sum over tokens of left[token] (outer) right[token].
 //
 // Both sides stand in panels, token by token: a panel of the left is `left_width` columns wide, so
 // that a chunk of it and of a right panel stay in the first cache while every tile passes over them
@@ -65,9 +65,11 @@ template <class T, class O> void outer(const OuterArgs<T>& a) {
                           terms<O>(tokens), sums.at + (p * rows + row) * width);
       }
     }
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t j = 0; j < a.columns; ++j)
-      a.out[row * a.out_stride + j] += sums.at[(j / width * rows + row) * width + j % width];
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t columns = a.columns - p * width < width ? a.columns - p * width : width;
+    for (int64_t row = 0; row < rows; ++row)
+      memcpy(a.out + row * a.out_stride + p * width, sums.at + (p * rows + row) * width, size_t(columns) * sizeof(T));
+  }
 }
 
 }  // namespace carryline::CARRYLINE_ISA

@@ -30,11 +30,11 @@ template <class T> struct StateGradients {
   }
 };
 
-// Gradients of one rank's gates at the token at `at`, whose first state came from that at `before`
+// Gradients of one rank's gates at `step`, the token at `at`, whose first state came from that at `before`
 // (negative: from the given ones).
 template <template <class> class Cell, class T, class O>
-inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, int64_t at, int64_t before,
-                          T* d_h, T* d_c) {
+inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, int64_t step, int64_t at,
+                          int64_t before, T* d_h, T* d_c) {
   using C = Cell<T>;
   const auto& a = s.args;
   const int64_t hidden = a.hidden, width = blocks_of<T>(hidden) * kept<C, O> * lanes<T>;
@@ -43,6 +43,7 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
   const T* h_before = before < 0 ? a.h_first + rank * hidden : a.states + before * a.stride;
   const T* saved_before = before < 0 ? nullptr : a.saved + before * width;
   const T* c_first = a.c_first + rank * hidden;
+  const Vec<T> now = broadcast(T(step));
   s.position[slot] = at;
   each_block<T>(hidden, [&](int64_t b, auto n) {
     const int64_t j = b * lanes<T>;
@@ -55,6 +56,9 @@ inline void backward_cell(Stretch<Cell, T, O>& s, int64_t slot, int64_t rank, in
     Vec<T> dh = load(d_h + j), dc{}, d[C::gradients];
     if constexpr (C::carry) dc = load(d_c + j);
     if (d_states) dh += load(d_states + j, n);
+    const int64_t pooled = rank * a.stride + j;
+    if (a.d_mean) dh += load(a.d_mean + pooled, n);
+    if (a.d_largest) dh += load(a.where + pooled, n) == now ? load(a.d_largest + pooled, n) : Vec<T>{};
     C::gradient(in, dh, dc, d);
     store(d_h + j, dh);
     if constexpr (C::carry) store(d_c + j, dc);
@@ -187,7 +191,7 @@ template <template <class> class Cell, class T, class O> void walk_back(Stretch<
       const int64_t count = active - rank < s.room() ? active - rank : s.room(), slot = s.count;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t r = rank + i, from = r < going_before ? before + r : -1;
-        backward_cell(s, slot + i, r, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
+        backward_cell(s, slot + i, r, step, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
       }
       const int64_t last = rank + count < going_second ? rank + count : going_second;
       add_products(s, slot, count, d.h.at + rank * d.stride, d.stride,
@@ -210,6 +214,8 @@ template <template <class> class Cell, class T, class O> void backward(const Bac
     s.args.sequences = q.part(begin, end);
     s.args.h_first = all.h_first + before, s.args.c_first = all.c_first + before;
     s.args.d_h = all.d_h + before, s.args.d_c = all.d_c + before;
+    const auto pooled = [&](const T* of) { return of ? of + (begin - q.begin) * all.stride : nullptr; };
+    s.args.d_largest = pooled(all.d_largest), s.args.where = pooled(all.where), s.args.d_mean = pooled(all.d_mean);
     walk_back(s);
   }
   s.finish();

@@ -237,7 +237,7 @@ template <template <class> class Cell, class T, class O> void forward(const Forw
     forward_step<Cell, T, O>({a, h, c, taken % 2, 1 - taken % 2, carried.at, carried_width, q.position(step),
                               ahead ? q.position(after) : 0, ahead, far},
                              ranks, back);
-    pooling.add(h.at(1 - taken % 2, 0), ranks);
+    pooling.add(h.at(1 - taken % 2, 0), ranks, step);
   }
   give(a, h, a.h);
   give(a, c, a.c);

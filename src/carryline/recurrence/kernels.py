@@ -22,27 +22,31 @@ Array = NDArray[Any]
 Rows = NDArray[np.int32]
 
 
-def _pack_gates(matrices: Sequence[Array], hidden: int, brief: bool) -> Array:
+def _pack_gates(matrices: Sequence[Array], hidden: int, brief: bool, threads: int) -> Array:
     """[directions, packed] of weights [gates * hidden, inner]."""
     machine.check()
     twofold = matrices[0].dtype == np.float64
     gates, inner = matrices[0].shape[0] // hidden, matrices[0].shape[1]
     size = _kernels.gates_size(gates, inner, hidden, twofold, brief)
     packed = empty((len(matrices), size), matrices[0].dtype, lasting=True)
-    for matrix, out in zip(matrices, packed, strict=True):
-        _kernels.pack_gates(np.ascontiguousarray(matrix), hidden, out, brief)
+    _kernels.pack_gates(_contiguous(matrices), hidden, packed, brief, threads)
     return packed
 
 
-def _pack_panels(matrices: Sequence[Array], transposed: bool, brief: bool) -> Array:
+def _pack_panels(
+    matrices: Sequence[Array], transposed: bool, brief: bool = False, threads: int = 1
+) -> Array:
     """[directions, packed] of matrices [inner, columns], or of their transposes."""
     machine.check()
     inner, columns = matrices[0].shape[::-1] if transposed else matrices[0].shape
     size = _kernels.panels_size(inner, columns, matrices[0].dtype == np.float64, brief)
     packed = empty((len(matrices), size), matrices[0].dtype, lasting=True)
-    for matrix, out in zip(matrices, packed, strict=True):
-        _kernels.pack_panels(np.ascontiguousarray(matrix), transposed, out, brief)
+    _kernels.pack_panels(_contiguous(matrices), transposed, packed, brief, threads)
     return packed
+
+
+def _contiguous(arrays: Sequence[Array]) -> list[Array]:
+    return [np.ascontiguousarray(array) for array in arrays]
 
 
 PRECISIONS = ("fp32", "bf16")
@@ -55,23 +59,23 @@ class Dense:
     """
 
     def __init__(self, weight: Array, bias: Array) -> None:
-        self._weight, self.outputs = weight, len(weight)
-        self._panels = _pack_panels([weight], True, False)[0]
-        self._bias = np.ascontiguousarray(bias)
+        self._weight = weight
+        self._panels = _pack_panels([weight], True)
+        self._bias = np.ascontiguousarray(bias)[None]
 
     def __call__(self, x: Array, threads: int) -> Array:
         """x: [rows, inputs] -> [rows, outputs]."""
-        out = np.empty((len(x), self.outputs), x.dtype)
+        out = np.empty((1, len(x), len(self._weight)), x.dtype)
         _kernels.matmul(x, self._panels, self._bias, out, False, False, threads)
-        return out
+        return out[0]
 
     def backward(self, x: Array, d: Array, threads: int) -> tuple[Array, Array]:
         """Gradients by x and the weight, from that by y, d [rows, outputs]."""
-        by_x, by_weight = np.empty_like(x), np.zeros_like(self._weight)
-        panels = _pack_panels([self._weight], False, False)[0]
+        by_x, by_weight = np.empty_like(x)[None], np.empty_like(self._weight)[None]
+        panels = _pack_panels([self._weight], False)
         _kernels.matmul(d, panels, None, by_x, False, False, threads)
-        _kernels.outer(d, x, by_weight, False, threads)
-        return by_x, by_weight
+        _kernels.outer(d[None], x, by_weight, False, threads)
+        return by_x[0], by_weight[0]
 
 
 def saved_width(cell: Cell, hidden: int, dtype: Any, precision: str) -> int:
@@ -87,7 +91,7 @@ class Trace:
     states: [tokens, directions * hidden] or None; h, c: the final states by text's rank
     [directions, texts, hidden]; h_first, c_first: the first ones; saved: for backward, or None;
     largest, mean: of each text's states [texts, directions * hidden], zeros of an empty one's, or
-    None.
+    None; where: the step of each largest one, as numbers of their type, if all is saved.
     """
 
     states: Array | None
@@ -97,6 +101,7 @@ class Trace:
     c_first: Array
     saved: Array | None
     largest: Array | None = None
+    where: Array | None = None
     mean: Array | None = None
 
 
@@ -116,23 +121,31 @@ class Layer:
     directions: the weights of each direction, one or two (see `cells.shapes`). precision: of the
     products' factors, "fp32" (as the weights are, float64 too) or "bf16": rounded to bfloat16, two
     at a time where the machine can; sums and states stay float32, gates are kept for the backward
-    pass as bfloat16.
+    pass as bfloat16. threads: to pack with.
     Raises `ValueError` when there is no such precision for the weights' type.
     """
 
-    def __init__(self, cell: Cell, directions: Sequence[Weights], precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        directions: Sequence[Weights],
+        precision: str = "fp32",
+        threads: int = 1,
+    ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.precision, self._brief = precision, precision == "bf16"
-        self.cell, self.directions = cell, directions
+        self.cell, self.directions, self._threads = cell, directions, threads
         self.hidden = directions[0]["weight_hh"].shape[1]
         self.inputs = directions[0]["weight_ih"].shape[1]
         self.dtype = directions[0]["weight_hh"].dtype
-        self._input = _pack_panels(self._each("weight_ih"), True, self._brief)
-        self._recurrent = _pack_gates(self._each("weight_hh"), self.hidden, self._brief)
+        self._input = _pack_panels(self._each("weight_ih"), True, self._brief, threads)
+        self._bias = np.stack(self._each("bias_ih"))
+        recurrent = self._each("weight_hh")
+        self._recurrent = _pack_gates(recurrent, self.hidden, self._brief, threads)
         self._carry = None
         if cell is CARRY:
-            self._carry = _pack_panels(self._each("weight_ch"), True, self._brief)
+            self._carry = _pack_panels(self._each("weight_ch"), True, self._brief, threads)
         self._candidate = np.stack(self._each("bias_hh")) if cell is GRU else None
         self._back: tuple[Array, Array, Array | None] | None = None
 
@@ -149,20 +162,18 @@ class Layer:
         return self._back
 
     def _packed_back(self) -> tuple[Array, Array, Array | None]:
-        number, brief, each = self.cell.number, self._brief, self._each
-        size = _kernels.products_size(number, self.hidden, self.dtype == np.float64, brief)
+        number, each, how = self.cell.number, self._each, (self._brief, self._threads)
+        size = _kernels.products_size(number, self.hidden, self.dtype == np.float64, self._brief)
         recurrent = empty((len(self.directions), size), self.dtype, lasting=True)
-        for weight, packed in zip(each("weight_hh"), recurrent, strict=True):
-            _kernels.pack_products(number, np.ascontiguousarray(weight), packed, brief)
-        carry = _pack_panels(each("weight_ch"), False, brief) if self.cell is CARRY else None
-        return _pack_panels(each("weight_ih"), False, brief), recurrent, carry
+        _kernels.pack_products(number, _contiguous(each("weight_hh")), recurrent, *how)
+        carry = _pack_panels(each("weight_ch"), False, *how) if self.cell is CARRY else None
+        return _pack_panels(each("weight_ih"), False, *how), recurrent, carry
 
     def project(self, x: Array, threads: int) -> Array:
         """W x + b for each direction: x [rows, input] -> [directions, rows, gates * hidden]."""
         shape = (len(self.directions), len(x), self.cell.gates * self.hidden)
         projected = empty(shape, self.dtype)
-        for out, panels, bias in zip(projected, self._input, self._each("bias_ih"), strict=True):
-            _kernels.matmul(x, panels, np.ascontiguousarray(bias), out, False, self._brief, threads)
+        _kernels.matmul(x, self._input, self._bias, projected, False, self._brief, threads)
         return projected
 
     def forward(
@@ -189,17 +200,20 @@ class Layer:
         last_h, last_c = h.copy(), c.copy()
         width = count * self.hidden
         out = empty((plan.tokens, width), self.dtype) if states or save else None
-        largest = empty((plan.texts, width), self.dtype) if "max" in pool else None
-        mean = empty((plan.texts, width), self.dtype) if "mean" in pool else None
+        pooled = plan.texts, width
+        largest = empty(pooled, self.dtype) if "max" in pool else None
+        where = empty(pooled, self.dtype) if "max" in pool and save else None
+        mean = empty(pooled, self.dtype) if "mean" in pool else None
         saved = None
         if save:
             kept = saved_width(self.cell, self.hidden, self.dtype, self.precision)
             saved = empty((count, plan.tokens, kept), self.dtype)
         _kernels.recurrence_forward(
             self.cell.number, plan.starts, projected, row, self._recurrent, self._carry,
-            self._candidate, last_h, last_c, out, largest, mean, saved, self._brief, threads,
+            self._candidate, last_h, last_c, out, largest, where, mean, saved,
+            self._brief, threads,
         )  # fmt: skip
-        return Trace(out, last_h, last_c, h, c, saved, largest, mean)
+        return Trace(out, last_h, last_c, h, c, saved, largest, where, mean)
 
     def backward(
         self,
@@ -211,45 +225,57 @@ class Layer:
         d_h: Array,
         d_c: Array,
         *,
+        d_largest: Array | None = None,
+        d_mean: Array | None = None,
         by_x: bool,
         threads: int,
     ) -> Gradients:
         """Gradients by everything that `forward` was given, from a trace that was saved.
 
-        x, row: what `project` and `forward` were given. by_x: whether x's gradient is wanted.
+        x, row: what `project` and `forward` were given. d_states, …: the gradients by what the trace
+        has of them, None for zeros. by_x: whether x's gradient is wanted.
         """
-        assert trace.states is not None and trace.saved is not None
+        assert trace.states is not None
         panels, recurrent, carry = self._backward_weights()
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
         rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
         d_h, d_c = np.array(d_h, order="C"), np.array(d_c, order="C")
+        if d_mean is not None:
+            d_mean = np.divide(d_mean, np.maximum(plan.lengths, 1)[:, None], dtype=self.dtype)
         d_projected = empty((count, rows, gates), self.dtype)
         d_recurrent = np.zeros((count, gates, hidden), self.dtype)
         d_carry = np.zeros((count, hidden, hidden), self.dtype) if cell is CARRY else None
         d_bias = np.zeros((count, cell.gradients, hidden), self.dtype)
         _kernels.recurrence_backward(
-            cell.number, plan.starts, d_states, trace.states, trace.saved, trace.h_first,
-            trace.c_first, recurrent, carry, row, d_h, d_c, d_projected, d_recurrent, d_carry,
-            d_bias, self._brief, threads,
+            cell.number, plan.starts, d_states, d_largest,
+            None if d_largest is None else trace.where, d_mean, trace.states, trace.saved,
+            trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, d_projected,
+            d_recurrent, d_carry, d_bias, self._brief, threads,
         )  # fmt: skip
-        d_layer: list[dict[str, Array]] = []
-        for number, d in enumerate(d_projected):
-            by_input = np.zeros((self.inputs, gates), self.dtype)
-            _kernels.outer(x, d, by_input, self._brief, threads)
-            by_bias = d_bias[number, cell.gradients - cell.gates :].reshape(-1)
-            into = {"weight_ih": np.ascontiguousarray(by_input.T), "weight_hh": d_recurrent[number]}
-            into |= {"bias_ih": by_bias}
-            if cell is GRU:
-                into["bias_hh"] = d_bias[number, 0]
-            if d_carry is not None:
-                into["weight_ch"] = d_carry[number]
-            d_layer.append(into)
-        d_x = empty(x.shape, self.dtype) if by_x else None
-        if d_x is not None:
-            for number, panel in enumerate(panels):
-                add = number > 0
-                _kernels.matmul(d_projected[number], panel, None, d_x, add, self._brief, threads)
-        return Gradients(d_x, d_layer, d_h, d_c)
+        d_input = np.empty((count, gates, self.inputs), self.dtype)
+        _kernels.outer(d_projected, x, d_input, self._brief, threads)
+        d_layer = [
+            self._by_weights(d_input[i], d_recurrent[i], d_bias[i], d_carry, i)
+            for i in range(count)
+        ]
+        d_x = empty((1, *x.shape), self.dtype) if by_x else None
+        for i in range(count if by_x else 0):
+            panel = panels[i : i + 1]
+            _kernels.matmul(d_projected[i], panel, None, d_x, i > 0, self._brief, threads)
+        return Gradients(None if d_x is None else d_x[0], d_layer, d_h, d_c)
+
+    def _by_weights(
+        self, d_input: Array, d_recurrent: Array, d_bias: Array, d_carry: Array | None, i: int
+    ) -> dict[str, Array]:
+        """Of direction i, by the names of `cells.shapes`."""
+        cell = self.cell
+        found = {"weight_ih": d_input, "weight_hh": d_recurrent}
+        found |= {"bias_ih": d_bias[cell.gradients - cell.gates :].reshape(-1)}
+        if cell is GRU:
+            found["bias_hh"] = d_bias[0]
+        if d_carry is not None:
+            found["weight_ch"] = d_carry[i]
+        return found
 
 
 def distinct(ids: Array, plan: Plan, vocabulary: int) -> tuple[NDArray[np.int64], Rows]:
@@ -259,25 +285,3 @@ def distinct(ids: Array, plan: Plan, vocabulary: int) -> tuple[NDArray[np.int64]
     As np.unique, without its sort: 0.05 ms instead of 1.4 for the 21,000 tokens of 64 reviews.
     """
     return _kernels.distinct(plan.time_major(ids), vocabulary)
-
-
-def pool(
-    plan: Plan, states: Array, *, where: bool, threads: int
-) -> tuple[Array, Array | None, Array]:
-    """Largest and mean state of each text; an empty text's are zeros.
-
-    states: [tokens, width] -> largest [texts, width] by rank, the step of each largest one
-    [texts, width] int32 (None unless asked for), mean [texts, width].
-    """
-    shape = (plan.texts, states.shape[1])
-    largest, mean = empty(shape, states.dtype), empty(shape, states.dtype)
-    steps = empty(shape, np.int32) if where else None
-    _kernels.pool(plan.starts, plan.lengths, states, largest, steps, mean, threads)
-    return largest, steps, mean
-
-
-def pool_backward(plan: Plan, d_largest: Array, where: Array, d_mean: Array, threads: int) -> Array:
-    """Gradient of `pool` by the states: [tokens, width]."""
-    d_states = empty((plan.tokens, d_largest.shape[1]), d_largest.dtype)
-    _kernels.pool_backward(plan.starts, plan.lengths, d_largest, where, d_mean, d_states, threads)
-    return d_states

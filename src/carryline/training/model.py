@@ -43,17 +43,17 @@ def logits(
     # Dropped by distinct token, so that all its places in the batch agree (Gal & Ghahramani 2016)
     # and each is still projected once.
     x = dropout(x)
+    cell, last = cells.CELLS[config.cell], len(config.hidden) - 1
     for number in range(len(config.hidden)):
         if number:
             x, row = dropout(way(stages.every(states))), None
         layer = network.layer(config, weights, number)
+        pool = network.POOLED[config.pooling] if number == last else ()
         states = way(
-            stages.recurrence(
-                cells.CELLS[config.cell], layer, config.precision, plan, x, row, threads
-            ),
+            stages.recurrence(cell, layer, config.precision, plan, x, row, threads, pool),
             "recurrence",
         )
-    x = dropout(way(stages.pooling(plan, states, config.pooling, threads)))
+    x = dropout(way(stages.pooling(states, config.pooling)))
     if config.dense:
         x = way(stages.dense(x, network.part(weights, "dense"), threads), "dense")
         x = dropout(way(stages.relu(x)))

@@ -8,7 +8,7 @@ docs/backpropagation.md, which writes them beside this code. Tokens stand in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +31,10 @@ class Rows(NamedTuple):
 class States(NamedTuple):
     """What a recurrent layer gives, and the gradient by it (None: of zeros)."""
 
-    all: Array | None  # [tokens, directions * hidden]
-    last: Array | None  # [directions, texts, hidden], by rank
+    all: Array | None = None  # [tokens, directions * hidden]
+    last: Array | None = None  # [directions, texts, hidden], by rank
+    largest: Array | None = None  # [texts, directions * hidden] of each text's, by rank
+    mean: Array | None = None  # the same
 
 
 Gradients = dict[str, Any]  # by a weight's name: an array of its shape, or `Rows`
@@ -94,43 +96,47 @@ def recurrence(
     x: Array,
     row: kernels.Rows | None,
     threads: int,
+    pool: Collection[str] = (),
     first: tuple[Array, Array] | None = None,
 ) -> tuple[States, Back]:
     """A recurrent layer over all texts, by back-propagation through time (Werbos 1990).
 
     weights: of each direction, by what their names end with; x: [rows, input], of which each token
-    reads its `row` (None: its own); first: h and c to begin with, by rank
-    [directions, texts, hidden], zeros unless given.
+    reads its `row` (None: its own); pool: "max", "mean" or both, made beside; first: h and c to
+    begin with, by rank [directions, texts, hidden], zeros unless given.
     """
-    layer = kernels.Layer(cell, list(weights.values()), precision)
+    layer = kernels.Layer(cell, list(weights.values()), precision, threads)
     shape = (len(weights), plan.texts, layer.hidden)
     h, c = first or (np.zeros(shape, x.dtype), np.zeros(shape, x.dtype))
     trace = layer.forward(
-        plan, layer.project(x, threads), row, h, c, states=True, save=True, threads=threads
-    )
+        plan, layer.project(x, threads), row, h, c,
+        states=True, save=True, threads=threads, pool=pool,
+    )  # fmt: skip
 
     def back(d: States) -> tuple[Array, Gradients]:
         none = np.zeros(shape, x.dtype)
         last = none if d.last is None else d.last
-        found = layer.backward(plan, trace, x, row, d.all, last, none, by_x=True, threads=threads)
+        found = layer.backward(
+            plan, trace, x, row, d.all, last, none,
+            d_largest=d.largest, d_mean=d.mean, by_x=True, threads=threads,
+        )  # fmt: skip
         return found.x, {
             name + ending: by_weight
             for ending, own in zip(weights, found.layer, strict=True)
             for name, by_weight in own.items()
         }
 
-    return States(trace.states, trace.h), back
+    return States(trace.states, trace.h, trace.largest, trace.mean), back
 
 
 def every(states: States) -> tuple[Array, Back]:
     """The states of all tokens [tokens, width]: for the layer above, or a loss at every position."""
     assert states.all is not None
-    return states.all, lambda d: (States(d, None), {})
+    return states.all, lambda d: (States(all=d), {})
 
 
-def pooling(plan: Plan, states: States, kind: str, threads: int) -> tuple[Array, Back]:
+def pooling(states: States, kind: str) -> tuple[Array, Back]:
     """One vector a text [texts, width], of `config.POOLINGS`; an empty text's is zeros."""
-    assert states.all is not None
     assert states.last is not None
     directions, texts, hidden = states.last.shape
     last = states.last.swapaxes(0, 1).reshape(texts, directions * hidden)
@@ -139,23 +145,18 @@ def pooling(plan: Plan, states: States, kind: str, threads: int) -> tuple[Array,
         return d.reshape(texts, directions, hidden).swapaxes(0, 1)
 
     if kind == "last":
-        return last, lambda d: (States(None, by_last(d)), {})
-    largest, where, mean = kernels.pool(plan, states.all, where=True, threads=threads)
-    if kind == "concat":
-        pooled = np.concatenate([last, largest, mean], axis=1)
-    else:
-        pooled = largest if kind == "max" else mean
+        return last, lambda d: (States(last=by_last(d)), {})
+    if kind == "max":
+        return states.largest, lambda d: (States(largest=d), {})
+    if kind == "mean":
+        return states.mean, lambda d: (States(mean=d), {})
 
     def back(d: Array) -> tuple[States, Gradients]:
-        none = np.zeros_like(largest)
-        parts = {"max": (None, d, none), "mean": (None, none, d)}
-        by_h, by_largest, by_mean = parts.get(kind) or np.split(d, 3, axis=1)
-        by_all = kernels.pool_backward(
-            plan, np.ascontiguousarray(by_largest), where, np.ascontiguousarray(by_mean), threads
-        )
-        return States(by_all, None if by_h is None else by_last(by_h)), {}
+        by_h, by_largest, by_mean = np.split(d, 3, axis=1)
+        largest = np.ascontiguousarray(by_largest)
+        return States(last=by_last(by_h), largest=largest, mean=by_mean), {}
 
-    return pooled, back
+    return np.concatenate([last, states.largest, states.mean], axis=1), back
 
 
 def dense(x: Array, weights: Mapping[str, Array], threads: int) -> tuple[Array, Back]:
