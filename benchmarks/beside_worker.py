@@ -3,7 +3,7 @@
     python benchmarks/beside_worker.py SITE GIVEN
 
 GIVEN: a pickle of what to train on. For each line that it reads it takes the steps once and prints
-the seconds.
+the seconds. Settings that the Carryline there does not know are left out.
 """
 
 from __future__ import annotations
