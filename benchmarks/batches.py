@@ -19,6 +19,10 @@ from carryline.text import data
 from carryline.text.tokens import Tokenizer
 from carryline.training.batches import epoch_batches
 
+# Mean and standard deviation of the logarithm of a text's words.
+REVIEWS = (5.38, 0.66)
+SHORT = (2.9, 0.5)
+
 # Token ids [steps, texts] int64 and lengths [texts] int64, as a padded batch has them.
 Padded = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -67,22 +71,22 @@ def padded(ragged: Ragged) -> Padded:
     return np.ascontiguousarray(ids.T, dtype=np.int64), ragged.lengths
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
-    """The options of benchmarks that run on batches."""
-    parser = common.options(description)
+def options(description: str | None, several: bool = False) -> argparse.ArgumentParser:
+    """The options of benchmarks that run on batches; several: see `common.options`."""
+    parser = common.options(description, several)
     parser.add_argument("--batches", type=common.positive, default=24, help="of an epoch")
     parser.add_argument("--batch-size", type=common.positive, default=64)
     return parser
 
 
 def read(asked: argparse.Namespace) -> list[str]:
-    """The texts that `common.options` name, without empty ones, which a PackedSequence refuses.
+    """The texts that `common.options` name. Raises `DataError`."""
+    return from_file(asked.data, asked.text) if asked.data else synthetic(asked.texts)
 
-    Raises `DataError`.
-    """
-    if asked.data:
-        return [t for t in data.read(asked.data, text=asked.text, labelled=False).texts if t]
-    return synthetic(asked.texts)
+
+def from_file(file: str, text: Sequence[str]) -> list[str]:
+    """A file's texts, without empty ones, which a PackedSequence refuses; text: its columns."""
+    return [t for t in data.read(file, text=text, labelled=False).texts if t]
 
 
 def prepare(texts: Sequence[str], config: Config, count: int) -> Batches:
@@ -97,9 +101,10 @@ def prepare(texts: Sequence[str], config: Config, count: int) -> Batches:
     )
 
 
-def synthetic(count: int, seed: int = 0) -> list[str]:
-    """Made-up texts. Fitted to IMDB's reviews at 8,185 subwords: 330 tokens in the mean, 240 in the
-    median, one token in five distinct within a batch of 64."""
+def synthetic(count: int, seed: int = 0, words_a_text: tuple[float, float] = REVIEWS) -> list[str]:
+    """Made-up texts. `REVIEWS` are fitted to IMDB's at 8,185 subwords: 330 tokens in the mean, 240
+    in the median, one token in five distinct within a batch of 64. `SHORT` are like sentences of
+    film reviews: 25 tokens in the mean, 22 in the median, one in two distinct."""
     rng = np.random.default_rng(seed)
     syllables = [c + v for c in "bcdfghjklmnprstvwz" for v in "aeiou"]
     parts = np.array(syllables)[rng.integers(0, len(syllables), (60_000, 4))].tolist()
@@ -107,6 +112,6 @@ def synthetic(count: int, seed: int = 0) -> list[str]:
         ["".join(p[:n]) for p, n in zip(parts, rng.integers(1, 5, 60_000), strict=True)]
     )
     frequency = 1 / np.arange(3, len(words) + 3)
-    lengths = np.clip(rng.lognormal(5.38, 0.66, count), 8, 2700).astype(np.int64)
+    lengths = np.clip(rng.lognormal(*words_a_text, count), 2, 2700).astype(np.int64)
     drawn = words[rng.choice(len(words), lengths.sum(), p=frequency / frequency.sum())]
     return [" ".join(part) for part in np.split(drawn, np.cumsum(lengths)[:-1])]

@@ -136,14 +136,19 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+def options(description: str | None, several: bool = False) -> argparse.ArgumentParser:
+    """The options that every benchmark has. several: --data may be given more than once."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=positive, default=2)
     parser.add_argument("--rounds", type=positive, default=5, help="timed runs of each contender")
-    parser.add_argument("--data", help="texts: Parquet, CSV, … (default: made up)")
+    parser.add_argument(
+        "--data",
+        action="append" if several else "store",
+        default=[] if several else None,
+        help="texts: Parquet, CSV, … (default: made up)",
+    )
     parser.add_argument("--text", action="append", default=[], help="column of the text")
     parser.add_argument(
         "--texts",
@@ -173,7 +178,8 @@ def run(
     """
     result: Result = {"benchmark": name, "machine": machine()}
     result |= {"threads": asked.threads, "rounds": asked.rounds}
-    result["data"] = Path(asked.data).name if asked.data else "made up"
+    files = [asked.data] if isinstance(asked.data, str) else asked.data or []
+    result["data"] = ", ".join(Path(file).name for file in files) or "made up"
     try:
         result |= measure(asked)
     except CarrylineError as error:

@@ -3,8 +3,8 @@
     python benchmarks/results.py
 
 The data are IMDB's reviews, imdb-train.parquet in the folder that the environment variable
-CARRYLINE_DATA names (default: ../shared/data); where they are absent, made-up texts. The machine
-must do nothing else.
+CARRYLINE_DATA names (default: ../shared/data), and for short.py mr.csv and trec-train.csv there;
+where they are absent, made-up texts. The machine must do nothing else.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ BF16 = (
     if "avx512_bf16" in instruction_sets()
     else []
 )
+REVIEWS, SHORT = ("imdb-train.parquet",), ("mr.csv", "trec-train.csv")
 COMMANDS = (
     ["training.py", "--packed", "2", "--keras", "4"],
     ["training.py", "--net", "128,256,2x256,512", "--batches", "4"],
     *BF16,
+    ["short.py"],
     ["cells.py"],
     ["inference.py"],
     ["latency.py"],
@@ -40,30 +42,31 @@ COMMANDS = (
 )
 
 
-def reviews() -> Path | None:
-    """The file of IMDB's reviews, None where it is absent."""
+def files(benchmark: str) -> list[Path]:
+    """The data of a benchmark, those that are there."""
     beside = HERE.parent.parent / "shared" / "data"
-    file = Path(os.environ.get("CARRYLINE_DATA") or beside) / "imdb-train.parquet"
-    return file if file.is_file() else None
+    folder = Path(os.environ.get("CARRYLINE_DATA") or beside)
+    names = SHORT if benchmark == "short.py" else REVIEWS
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
-def section(command: Sequence[str], more: Sequence[str], data: Path | None) -> str:
+def section(command: Sequence[str], more: Sequence[str]) -> str:
     """Run a benchmark; its command and what it printed, without the JSON."""
-    given = [*command[1:], *more]
-    file = ["--data", str(data)] if data else []
+    given, data = [*command[1:], *more], files(command[0])
+    options = [part for file in data for part in ("--data", str(file))]
     done = subprocess.run(
-        [sys.executable, str(HERE / command[0]), *given, *file],
+        [sys.executable, str(HERE / command[0]), *given, *options],
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     *printed, last = done.stdout.splitlines()
     json.loads(last)
     shown = " ".join([f"python benchmarks/{command[0]}", *given])
-    shown += f" --data {data.name}" if data else ""
+    shown += "".join(f" --data {file.name}" for file in data)
     text = "\n".join(line.rstrip() for line in printed).strip()
     return f"```text\n$ {shown}\n\n{text}\n```"
 
 
-def document(commands: Sequence[Sequence[str]], more: Sequence[str], data: Path | None) -> str:
+def document(commands: Sequence[Sequence[str]], more: Sequence[str]) -> str:
     """RESULTS.md; more: options for every benchmark."""
     head = (
         f"# Results\n\nMade by `make bench` on\n\n```text\n{common.describe(common.machine())}\n```"
@@ -71,14 +74,14 @@ def document(commands: Sequence[Sequence[str]], more: Sequence[str], data: Path 
     note = (
         "Each benchmark says in its first lines what it asks, its ceiling and how it is measured."
     )
-    sections = [section(command, more, data) for command in commands]
+    sections = [section(command, more) for command in commands]
     return "\n\n".join([head, note, *sections]) + "\n"
 
 
 def main(more: Sequence[str]) -> int:
     """more: options for every benchmark, such as --rounds 3."""
     try:
-        content = document(COMMANDS, more, reviews())
+        content = document(COMMANDS, more)
     except subprocess.CalledProcessError as error:
         print(f"{FILE.name} is not written: {error}", file=sys.stderr)
         return 1

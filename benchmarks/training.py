@@ -26,6 +26,8 @@ takes 393,216 floating-point operations: the products of two directions with W (
 multiplies by the first layer's W once for each distinct token of a batch, so it does less and could
 pass that peak, as bf16 could.
 
+`lecture` also says how much of carryline's step is not the recurrent layer's, see short.py.
+
 Without --data, made-up texts with lengths and repetitions like those of IMDB's reviews.
 
 Run it on a machine that does nothing else. With other work on two cores torch's rate on the same
@@ -43,6 +45,7 @@ from collections.abc import Sequence
 import torch
 
 import common
+import steps
 import torch_peer
 from batches import Batches, options, ours, prepare, read
 from carryline.bench import Contender, forward_flop
@@ -100,10 +103,13 @@ def measure(asked: argparse.Namespace) -> Result:
     lecture = preset("lecture", batch_size=asked.batch_size)
     batches = prepare(read(asked), lecture, asked.batches)
     peak = peak_flops(asked.threads)
-    rates = {}
+    rates, splits = {}, {}
     for name in asked.net:
         work = contenders(batches.of(network(name, lecture)), asked)
         rates[name] = common.interleave(work, asked.rounds)
+        if name == "lecture":
+            own = batches.of(lecture.replace(precision=asked.precision))
+            splits[name] = {"step": steps.split(own, asked.threads, asked.rounds)}
     peak = max(peak, peak_flops(asked.threads))
     return {
         "precision": asked.precision,
@@ -112,6 +118,7 @@ def measure(asked: argparse.Namespace) -> Result:
         "peak_flops": peak,
         "nets": {
             name: common.compared(found, 3 * forward_flop(network(name, lecture)), peak)
+            | splits.get(name, {})
             for name, found in rates.items()
         },
         "left_out": left_out(asked),
@@ -130,6 +137,8 @@ def report(result: Result) -> str:
     for name, found in result["nets"].items():
         title = f"{name}, {found['flop_a_token']:,} FLOP a token"
         parts.append(f"{title}\n{common.speeds(found, result['peak_flops'])}")
+        if "step" in found:
+            parts.append(steps.line(found["step"]))
     return "\n\n".join(parts)
 
 

@@ -14,16 +14,20 @@ import numpy as np
 import pytest
 import torch
 
+import carryline
 from carryline.bench import Contender, made_weights
+from carryline.errors import CarrylineError
 from carryline.model import network
-from carryline.model.config import preset
+from carryline.model.config import POOLINGS, preset
 from carryline.model.network import Network
+from carryline.recurrence import _kernels, kernels
 from carryline.recurrence.ragged import Ragged
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # as when one of them is run
 
 import batches as texts_and_batches  # noqa: E402
+import beside  # noqa: E402
 import cells  # noqa: E402
 import common  # noqa: E402
 import inference  # noqa: E402
@@ -31,12 +35,15 @@ import latency  # noqa: E402
 import results  # noqa: E402
 import roofline  # noqa: E402
 import scaling  # noqa: E402
+import short  # noqa: E402
+import steps  # noqa: E402
 import torch_peer  # noqa: E402
 import training  # noqa: E402
 from batches import Batches, ours, padded, prepare, synthetic  # noqa: E402
 
 SMALL = ["--rounds", "1", "--texts", "60", "--threads", "1"]
 FEW = [*SMALL, "--batches", "3", "--batch-size", "8"]
+SITE = str(Path(carryline.__file__).resolve().parent.parent)  # as if it were another version's
 Runner = Callable[..., tuple[str, dict[str, Any]]]
 
 
@@ -119,7 +126,7 @@ class TestCommon:
         with pytest.raises(argparse.ArgumentTypeError, match="1 or more"):
             common.positive(text)
 
-    @pytest.mark.parametrize("benchmark", [training, inference, latency, scaling, cells])
+    @pytest.mark.parametrize("benchmark", [training, short, inference, latency, scaling, cells])
     def test_missing_data_is_said(self, benchmark: Any, capsys: Any) -> None:
         assert benchmark.main(["--data", "nowhere.parquet", "--threads", "1"]) == 2
         assert "nowhere.parquet" in capsys.readouterr().err
@@ -143,6 +150,11 @@ class TestBatches:
         assert 280 < lengths.mean() < 380
         distinct = [len(np.unique(batch.values)) / len(batch.values) for batch in made.ragged]
         assert 0.15 < np.mean(distinct) < 0.3
+
+    def test_synthetic_texts_can_be_short(self) -> None:
+        texts = synthetic(1000, words_a_text=texts_and_batches.SHORT)
+        words = np.array([len(text.split()) for text in texts])
+        assert 19 < words.mean() < 22 and words.min() >= 2
 
     def test_data_are_read_from_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("review,label\na film,x\n,y\n", encoding="utf-8")
@@ -169,6 +181,34 @@ class TestTorchPeer:
         for ragged, packed in ((even, False), (even, True), (batches.ragged[0], True)):
             expected = ours.logits(ragged, threads=1)[:, 0]
             np.testing.assert_allclose(peer.logits(padded(ragged), packed), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("pooling", POOLINGS)
+    @pytest.mark.parametrize("dense", [0, 8])
+    def test_pools_real_tokens_only(self, batches: Batches, pooling: str, dense: int) -> None:
+        sizes = {"embedding": 8, "hidden": 8, "dense": dense}
+        config = preset("base", **sizes, pooling=pooling)
+        weights = made_weights(config, batches.vocabulary)
+        peer, ours = torch_peer.Peer(config, batches.vocabulary).eval(), Network(config, weights)
+        peer.fill(weights)
+        ragged = batches.ragged[0]
+        assert len(set(ragged.lengths)) > 1
+        expected = ours.logits(ragged, threads=1)[:, 0]
+        np.testing.assert_allclose(peer.logits(padded(ragged), True), expected, atol=1e-5)
+
+    def test_padded_states_do_not_count(self) -> None:
+        states = torch.tensor([[1.0, -3.0], [3.0, -1.0], [9.0, 9.0]])[:, :, None]
+        real = torch.tensor([[1, 1], [1, 1], [0, 1]], dtype=torch.bool)[:, :, None]
+        assert torch_peer.largest(states, real)[:, 0].tolist() == [3, 9]
+        assert torch_peer.mean(states, real)[:, 0].tolist() == [2, pytest.approx(5 / 3)]
+
+    def test_drops_and_clips_as_the_preset_does(self, batches: Batches) -> None:
+        config = preset("base", embedding=8, hidden=8, clip=1e-6)
+        work = torch_peer.TrainingSteps(batches.first(1).of(config))
+        batch = batches.padded[0]
+        assert not np.array_equal(work.model.logits(batch, False), work.model.logits(batch, False))
+        work()
+        norms = [p.grad.norm() for p in work.model.parameters() if p.grad is not None]
+        assert torch.stack(norms).norm() <= 1.01e-6
 
     def test_both_sides_learn(self, batches: Batches) -> None:
         us, them = ours(batches.first(1), 1), torch_peer.TrainingSteps(batches.first(1))
@@ -201,13 +241,22 @@ class TestTraining:
         assert set(rates) - {"keras masked"} == {"carryline", "torch padded", "torch packed"}
         ratio = rates["carryline"] / rates["torch padded"]
         assert found["ratio"]["torch padded"]["median"] == pytest.approx(ratio)
+        assert 0 < found["step"]["outside_recurrence"] < found["step"]["milliseconds"]
+        assert "step" not in result["nets"]["2x8"]
         share = rates["carryline"] * 393_216 / result["peak_flops"]
         assert found["share_of_peak"]["carryline"] == pytest.approx(share)
         assert ("keras masked" in rates) == (result["left_out"] == [])
 
     def test_prints_machine_and_tables(self, output: list[str]) -> None:
         text = "\n".join(output[:-1])
-        for part in ("cores", "torch 2", "393,216 FLOP a token", "2x8, ", "torch padded"):
+        for part in (
+            "cores",
+            "torch 2",
+            "393,216 FLOP a token",
+            "2x8, ",
+            "torch padded",
+            "outside",
+        ):
             assert part in text
 
     def test_bf16_stands_beside_fp32(self, finished: Runner) -> None:
@@ -231,6 +280,85 @@ class TestTraining:
         for wrong in ("", "x8", "0", "lecture,", "base", "2x", "-1"):
             with pytest.raises(argparse.ArgumentTypeError, match="networks are"):
                 training.names(wrong)
+
+
+class TestShort:
+    def test_presets_stand_beside_torch(self, finished: Runner) -> None:
+        text, result = finished(short.main, *FEW)
+        found = {one["net"]: one for one in result["sections"]}
+        assert {name: one["flop_a_token"] for name, one in found.items()} == {
+            "base": 1_572_864,
+            "lecture": 393_216,
+        }
+        for one in found.values():
+            assert one["data"] == "made up" and (one["batches"], one["texts"]) == (3, 24)
+            assert list(one["tokens_per_second"]) == [short.OURS, short.PADDED]
+        for part in ("base on made up", "torch padded", "ms a step", steps.ELSE, "outside the rec"):
+            assert part in text
+
+    def test_files_and_another_version(self, finished: Runner, tmp_path: Path) -> None:
+        files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+        for file in files:
+            lines = [f"{text},x" for text in synthetic(20, words_a_text=texts_and_batches.SHORT)]
+            file.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+        given = [part for file in files for part in ("--data", str(file))]
+        text, result = finished(short.main, *FEW, *given, "--net", "small", "--beside", SITE)
+        assert result["data"] == "a.csv, b.csv"
+        assert [one["data"] for one in result["sections"]] == ["a.csv", "b.csv"]
+        for one in result["sections"]:
+            assert list(one["ratio"]) == [short.PADDED, short.BESIDE]
+        assert SITE not in text
+
+    def test_networks_by_name(self) -> None:
+        assert short.names("base,lecture") == ["base", "lecture"]
+        for wrong in ("", "base,", "2x8", "lecture-stacked"):
+            with pytest.raises(argparse.ArgumentTypeError, match="networks are"):
+                short.names(wrong)
+
+
+class TestBeside:
+    def test_answers_as_often_as_asked(self, batches: Batches) -> None:
+        with beside.training_steps(SITE, batches.first(1), 1) as work:
+            assert all(0 < work() < 60 for _ in range(3))
+
+    def test_a_folder_without_carryline_is_refused(self, batches: Batches, tmp_path: Path) -> None:
+        refused = pytest.raises(CarrylineError, match="cannot take the steps")
+        with refused, beside.training_steps(str(tmp_path), batches.first(1), 1):
+            pass
+
+
+class TestSteps:
+    def test_parts_add_up_to_the_step(self, batches: Batches) -> None:
+        before = dict(vars(_kernels))
+        found = steps.split(batches, threads=1, rounds=2)
+        assert vars(_kernels) == before
+        parts = {part["part"]: part for part in found["parts"]}
+        assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
+        whole = sum(part["milliseconds"] for part in parts.values())
+        assert whole == pytest.approx(found["milliseconds"])
+        assert list(parts)[-1] == steps.ELSE and parts[steps.ELSE]["milliseconds"] > 0
+        for name in ("recurrence, forward", "recurrence, backward"):
+            assert parts[name]["calls"] == 1
+        assert parts["recurrence, weight gradients"]["calls"] == 2
+        inside = sum(p["milliseconds"] for n, p in parts.items() if n.startswith("recurrence, "))
+        assert found["outside_recurrence"] == pytest.approx(whole - inside)
+        assert "whole step" in steps.table(found)
+
+    def test_products_are_told_apart_by_their_width(self) -> None:
+        clock = steps.Clock({12})
+        gates, others = np.zeros((4, 12), np.float32), np.zeros((4, 3), np.float32)
+        assert clock.part("matmul", (others, None, None, gates)) == "recurrence, products"
+        assert clock.part("outer", (gates, others)) == "recurrence, weight gradients"
+        assert clock.part("matmul", (others, np.zeros(12), None, others)) == "products"
+        assert clock.part("pool", (gates,)) == "pooling"
+        assert clock.part("yet_to_come", ()) == "yet_to_come"
+
+    def test_kernels_are_themselves_again_after_an_error(self) -> None:
+        before, clock = dict(vars(_kernels)), steps.Clock({12})
+        dense = kernels.Dense(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))
+        with pytest.raises(TypeError), clock.watching():
+            dense(np.zeros((1, 3), np.float16), threads=1)
+        assert vars(_kernels) == before
 
 
 class TestInference:
@@ -409,10 +537,14 @@ class TestResults:
         assert '"a"' not in text
 
     def test_name_the_data_without_their_folder(self, folder: Path) -> None:
-        (folder / "imdb-train.parquet").touch()
-        section = results.section(["good.py"], [], results.reviews())
+        for name in ("imdb-train.parquet", "mr.csv", "trec-train.csv"):
+            (folder / name).touch()
+        (folder / "short.py").write_bytes((folder / "good.py").read_bytes())
+        section = results.section(["good.py"], [])
         assert "$ python benchmarks/good.py --data imdb-train.parquet\n" in section
-        assert f"table of --data {folder / 'imdb-train.parquet'}" in section
+        assert f"table of --data {folder / 'imdb-train.parquet'}\n" in section
+        section = results.section(["short.py"], [])
+        assert "$ python benchmarks/short.py --data mr.csv --data trec-train.csv\n" in section
 
     def test_are_not_written_when_one_fails(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,136 @@
+"""Where a training step's time goes: into each compiled kernel, and into what is around them."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import common
+from batches import Batches, ours
+from carryline.bench import seconds
+from carryline.recurrence import _kernels
+from carryline.recurrence.cells import CELLS
+from common import Result
+
+# What the kernels are called in a report. One that is not here stands under its own name.
+PARTS = {
+    "recurrence_forward": "recurrence, forward",
+    "recurrence_backward": "recurrence, backward",
+    "matmul": "products",
+    "outer": "weight gradients",
+    "pool": "pooling",
+    "pool_backward": "pooling",
+    **dict.fromkeys(("pack_gates", "pack_panels", "pack_products"), "packing"),
+    **dict.fromkeys(("plan", "positions", "time_major", "distinct"), "plan"),
+    **dict.fromkeys(("gates_size", "panels_size", "products_size", "saved_width"), "looking up"),
+    "instruction_set": "looking up",
+}
+PRODUCTS = ("matmul", "outer")
+RECURRENCE = "recurrence, "
+ELSE = "Python, NumPy, torch"
+
+
+class Clock:
+    """Seconds and calls of each part.
+
+    widths: gates * hidden of the recurrent layers. A product is theirs if a matrix of it is so
+    wide.
+    """
+
+    def __init__(self, widths: set[int]) -> None:
+        self.widths = widths
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+
+    def part(self, kernel: str, given: tuple[Any, ...]) -> str:
+        """The part to which a call of a kernel counts."""
+        name = PARTS.get(kernel, kernel)
+        matrices = [a for a in given if isinstance(a, np.ndarray) and a.ndim == 2]
+        if kernel in PRODUCTS and any(a.shape[1] in self.widths for a in matrices):
+            return RECURRENCE + name
+        return name
+
+    def timed(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """`kernel`, its calls counted: some half a microsecond more for each."""
+
+        def call(*given: Any) -> Any:
+            began = time.perf_counter()
+            result = kernel(*given)
+            taken = time.perf_counter() - began
+            part = self.part(name, given)
+            self.seconds[part] += taken
+            self.calls[part] += 1
+            return result
+
+        return call
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """As long as this lasts, all calls of kernels count."""
+        public = {n: k for n, k in vars(_kernels).items() if callable(k) and not n.startswith("_")}
+        try:
+            for name, kernel in public.items():
+                setattr(_kernels, name, self.timed(name, kernel))
+            yield
+        finally:
+            for name, kernel in public.items():
+                setattr(_kernels, name, kernel)
+
+
+def split(batches: Batches, threads: int, rounds: int) -> Result:
+    """Carryline's training step by its parts: the fastest of `rounds` passes over all batches,
+    after two without timers. Milliseconds and calls are a step's in the mean."""
+    steps, config = ours(batches, threads), batches.config
+    steps()
+    steps()
+    widths = {CELLS[config.cell].gates * hidden for hidden in config.hidden}
+    passes = []
+    for _ in range(rounds):
+        clock = Clock(widths)
+        with clock.watching():
+            passes.append((seconds(steps), clock))
+    whole, clock = min(passes, key=lambda one: one[0])
+    return parts(whole, clock, len(batches.ragged))
+
+
+def parts(whole: float, clock: Clock, count: int) -> Result:
+    """Of `count` steps that took `whole` seconds together: the longest part first, `ELSE` last."""
+    taken = dict(sorted(clock.seconds.items(), key=lambda one: -one[1]))
+    taken[ELSE] = whole - sum(taken.values())
+    recurrence = sum(t for name, t in taken.items() if name.startswith(RECURRENCE))
+    return {
+        "milliseconds": 1e3 * whole / count,
+        "outside_recurrence": 1e3 * (whole - recurrence) / count,
+        "parts": [
+            {
+                "part": name,
+                "milliseconds": 1e3 * t / count,
+                "share": t / whole,
+                "calls": clock.calls.get(name, 0) / count,
+            }
+            for name, t in taken.items()
+        ],
+    }
+
+
+def table(found: Result) -> str:
+    """What `split` found."""
+    rows = [["", "ms a step", "share", "calls a step"]]
+    for part in found["parts"]:
+        calls = f"{part['calls']:.1f}" if part["calls"] else ""
+        rows.append([part["part"], f"{part['milliseconds']:.3f}", f"{part['share']:.1%}", calls])
+    rows.append(["whole step", f"{found['milliseconds']:.3f}", "100.0%", ""])
+    return common.table(rows)
+
+
+def line(found: Result) -> str:
+    """What `split` found, in one line."""
+    return (
+        f"outside the recurrence's kernels: {found['outside_recurrence']:.2f} ms a step "
+        f"of {found['milliseconds']:.2f} ms"
+    )
