@@ -23,8 +23,9 @@ PARTS = {
     "recurrence_backward": "recurrence, backward",
     "matmul": "products",
     "outer": "weight gradients",
-    "pool": "pooling",
-    "pool_backward": "pooling",
+    "adam": "Adam",
+    "adam_rows": "Adam, embedding and its rows",
+    "squares": "clipping",
     **dict.fromkeys(("pack_gates", "pack_panels", "pack_products"), "packing"),
     **dict.fromkeys(("plan", "positions", "time_major", "distinct"), "plan"),
     **dict.fromkeys(("gates_size", "panels_size", "products_size", "saved_width"), "looking up"),
@@ -32,7 +33,7 @@ PARTS = {
 }
 PRODUCTS = ("matmul", "outer")
 RECURRENCE = "recurrence, "
-ELSE = "Python, NumPy, torch"
+ELSE = "Python and NumPy"
 
 
 class Clock:
@@ -50,8 +51,8 @@ class Clock:
     def part(self, kernel: str, given: tuple[Any, ...]) -> str:
         """The part to which a call of a kernel counts."""
         name = PARTS.get(kernel, kernel)
-        matrices = [a for a in given if isinstance(a, np.ndarray) and a.ndim == 2]
-        if kernel in PRODUCTS and any(a.shape[1] in self.widths for a in matrices):
+        matrices = [a for a in given if isinstance(a, np.ndarray) and a.ndim > 1]
+        if kernel in PRODUCTS and any(a.shape[-1] in self.widths for a in matrices):
             return RECURRENCE + name
         return name
 
