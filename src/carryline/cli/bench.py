@@ -55,6 +55,6 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _rate(figures: dict[str, float] | None) -> str:
     if figures is None:
-        return "not measured: torch is not installed; pip install 'carryline[train]'"
+        return "not measured: torch is not installed; pip install 'carryline[torch]'"
     share = f"{figures['share_of_peak']:.0%} of the peak"
     return f"{figures['tokens_per_second']:,.0f} tokens/s in batches of 64, {share}"
