@@ -15,7 +15,7 @@ help:
 	@echo "make wheels  a wheel for each Python from 3.10 on that is there, built and tried"
 	@echo "make clean   delete all that was made"
 
-demo: .venv/installed
+demo: .venv/demo
 	$(BIN)/python examples/demo.py $(DEMO)
 
 test: lint types pytest sanitize
@@ -56,8 +56,11 @@ bench: .venv/bench
 	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[bench]"
 	@touch $@
 
-.venv/installed: .venv/wheel
-	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[train,dev]"
+# The wheel by force: its version may be that of the one before.
+.venv/demo: EXTRAS := sklearn,plot
+.venv/installed: EXTRAS := all,dev
+.venv/demo .venv/installed: .venv/wheel
+	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[$(EXTRAS)]"
 	$(PIP) install -q --force-reinstall --no-deps "$$(ls dist/carryline-*.whl)"
 	@touch $@
 

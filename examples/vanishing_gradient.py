@@ -13,7 +13,7 @@ range between the lowest and the highest, in three settings:
 - as initialised again, with inputs of size 0.05, about as quiet as an embedding before training.
 
 The dashed line is the carry's straight track in `lstm`: c_t = f c_{t-1} + i g, so along it a step
-back multiplies the gradient by f and by nothing else. Needs the packages of `carryline[train]`.
+back multiplies the gradient by f and by nothing else. Needs `carryline[torch,plot]`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SHOWN = ("text",)  # what a program printed, and the tree
 LEFT = {
     "make demo": "takes minutes, and is what CI runs",
     "python3 -m venv .venv": "installs from the network; test_wheel.py does so",
-    'pip install "$(ls dist/carryline-*.whl)[train]"': "installs; test_wheel.py does so",
+    'pip install "$(ls dist/carryline-*.whl)[sklearn,plot]"': "installs; test_wheel.py does so",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "installs",
 }
 

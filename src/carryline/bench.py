@@ -81,7 +81,8 @@ def measure(
     threads: to compute with (None: all cores). tell: is told what is measured next. peak_flops: of
     fp32 multiply-adds, a second; copy_rate: bytes a second; one_text: seconds for a text of 240
     tokens. The shares of the peak count 393,216 operations a token in training, a third of that in
-    inference: products that are done once for many tokens count for each. Raises `ConfigError` for threads below 1.
+    inference: products that are done once for many tokens count for each. Raises `ConfigError` for
+    threads below 1.
     """
     threads = machine.checked_threads(threads)
     config = preset("lecture")

@@ -14,6 +14,8 @@ A message states the rule and the value that broke it.
 
 from __future__ import annotations
 
+import importlib.util
+
 
 class CarrylineError(Exception):
     """Base of all errors that Carryline raises on purpose."""
@@ -52,6 +54,12 @@ class MissingExtraError(InputError, ImportError):
             f"pip install 'carryline[{extra}]'"
         )
         self.name = package
+
+
+def need(package: str, extra: str, purpose: str) -> None:
+    """Raises `MissingExtraError` when the package is not installed; it is not imported."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(package, extra, purpose)
 
 
 class TrainingError(CarrylineError):

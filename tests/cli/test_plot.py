@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from carryline import load
-from commands import PNG, done
+from commands import PNG, done, fails
 
 
 def test_plot(copy: Path, tmp_path: Path) -> None:
@@ -17,6 +17,17 @@ def test_plot(copy: Path, tmp_path: Path) -> None:
         files = done("plot", copy, *options).stdout.splitlines()
         assert files == [str(folder / "history.png"), str(folder / "confusion.png")]
         assert all(Path(file).read_bytes().startswith(PNG) for file in files)
+
+
+def test_without_matplotlib_nothing_is_begun(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for options in ([], ["--output", tmp_path / "new"]):
+        said = fails(2, "plot", copy, *options)
+        assert "drawing a picture needs the package 'matplotlib'" in said
+        assert said.rstrip().endswith("pip install 'carryline[plot]'")
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_card_of_a_model_saved_without_matplotlib_gets_its_pictures(

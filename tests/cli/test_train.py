@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,39 @@ def test_same_seed_same_model(train_csv: Path, tmp_path: Path) -> None:
     first = trained_with(1, "a")
     assert first == trained_with(1, "b")
     assert first != trained_with(2, "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("b.parquet", "pyarrow", "parquet"), ("b.csv.zst", "pyarrow", "parquet"),
+     ("b.xlsx", "openpyxl", "excel")],
+)  # fmt: skip
+def test_a_format_whose_package_is_missing_is_an_error_before_any_work(
+    name: str, package: str, extra: str, train_csv: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("carryline.text.data.load", lambda *given: pytest.fail("it has read"))
+    for data in ([train_csv, tmp_path / name], [train_csv, "--valid", tmp_path / name]):
+        said = fails(2, "train", *data, "--out", tmp_path / "model")
+        assert f"needs the package {package!r}, which is not installed" in said
+        assert said.rstrip().endswith(f"pip install 'carryline[{extra}]'")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_will_not_be_there_is_said_in_a_line_each(
+    train_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("sklearn", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+    result = done("train", train_csv, *TINY, "--epochs", 1, "--out", tmp_path / "model")
+    first, second = result.stderr.splitlines()[:2]
+    assert first.startswith("scikit-learn is not installed: ")
+    assert first.endswith("; pip install 'carryline[sklearn]'")
+    assert second.startswith("matplotlib is not installed: ")
+    assert second.endswith("; pip install 'carryline[plot]'")
+    assert "No linear model stands beside it: scikit-learn is not installed" in result.stdout
+    assert {file.name for file in tmp_path.iterdir()} == {"model"}
 
 
 def test_validation_data_fraction_and_none(train_csv: Path, test_csv: Path, tmp_path: Path) -> None:

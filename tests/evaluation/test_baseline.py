@@ -194,7 +194,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     found = baseline(*TRAIN, ["so fine", "so dull"], [1, 0], ["neg", "pos"])
     assert found["linear"] is None
-    assert found["why"] == "scikit-learn is not installed: pip install 'carryline[train]'"
+    assert found["why"] == "scikit-learn is not installed: pip install 'carryline[sklearn]'"
     assert found["majority"]["label"] == "pos"
     assert found["majority"]["accuracy"] == 0.5
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 
-from carryline.errors import InputError, MissingExtraError
+from carryline.errors import InputError
 from carryline.evaluation.metrics import comparison, evaluate, name, table, worst_pairs
 from carryline.text.data import Label
 
@@ -100,6 +100,56 @@ def test_certainty_has_a_finite_loss() -> None:
     assert wrong == pytest.approx(-math.log(np.finfo(np.float64).eps))
 
 
+def scikit_learn(p: Any, y: Any, classes: int) -> dict[str, Any]:
+    """The same figures as scikit-learn makes them."""
+    predicted, numbers = p.argmax(axis=1), range(classes)
+    each = sk.precision_recall_fscore_support(y, predicted, labels=numbers, zero_division=0)
+    present = np.unique(y)
+    scored = numbers if classes > 2 else [1]
+    every = len(present) == classes
+    return {
+        "accuracy": sk.accuracy_score(y, predicted),
+        "macro_f1": sk.f1_score(y, predicted, labels=present, average="macro", zero_division=0),
+        "roc_auc": np.mean([sk.roc_auc_score(y == k, p[:, k]) for k in scored]) if every else None,
+        "confusion": sk.confusion_matrix(y, predicted, labels=numbers).tolist(),
+        "per_class": np.transpose(each),  # [classes, 4] precision, recall, F1, texts
+    }
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Any, Any, int]:
+    """Probabilities, targets and the number of classes: with ties and without, with classes that
+    are missing, few texts and many classes."""
+    classes = draw(st.one_of(st.integers(2, 5), st.integers(6, 60)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    texts = draw(st.one_of(st.just(1), st.integers(2, 12), st.integers(13, 400)))
+    y = rng.integers(0, draw(st.integers(1, classes)), texts)
+    if draw(st.booleans()):  # every class is there
+        y = np.concatenate([y, np.arange(classes)])
+    p = rng.dirichlet([draw(st.sampled_from([0.05, 0.5, 5.0]))] * classes, len(y))
+    p[np.arange(len(y)), y] *= 1 + draw(st.sampled_from([0.0, 1.0, 20.0]))  # it has learned
+    p /= p.sum(axis=1, keepdims=True)
+    digits = draw(st.sampled_from([0, 1, 2, None]))
+    return (p if digits is None else p.round(digits)), y, classes
+
+
+@settings(max_examples=300)
+@given(cases())
+@example((np.full((4, 2), 0.5), np.array([0, 1, 1, 0]), 2))
+@example((np.array([[0.4, 0.6]]), np.array([1]), 2))
+@example((np.eye(3)[[2, 0, 1]], np.arange(3), 3))
+def test_figures_are_those_of_scikit_learn(case: tuple[Any, Any, int]) -> None:
+    p, y, classes = case
+    ours, theirs = evaluate(p, y, list(range(classes))), scikit_learn(p, y, classes)
+    assert ours["confusion"] == theirs["confusion"]
+    assert (ours["roc_auc"] is None) == (theirs["roc_auc"] is None)
+    keys = ("accuracy", "macro_f1", "roc_auc")
+    found, wanted = (np.array([one[key] for key in keys], float) for one in (ours, theirs))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+    each = [[row[k] for k in ("precision", "recall", "f1", "support")] for row in ours["per_class"]]
+    np.testing.assert_allclose(each, theirs["per_class"], rtol=0, atol=1e-12)
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_figures_fit_together_and_are_json(data: st.DataObject) -> None:
@@ -139,12 +189,6 @@ def test_what_does_not_fit(
 ) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(chances, targets, list(classes))
-
-
-def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(MissingExtraError, match=r"carryline\[train\]"):
-        evaluate(TWO, TRUE, ["a", "b"])
 
 
 # --- the table

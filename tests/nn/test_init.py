@@ -37,7 +37,7 @@ assert not hasattr(carryline.nn, "Transformer")
 
 MESSAGE = (
     "carryline.nn.LSTM needs the package 'torch', which is not installed; "
-    "pip install 'carryline[train]'"
+    "pip install 'carryline[torch]'"
 )
 
 
@@ -77,7 +77,7 @@ else:
 
 
 def test_a_missing_extra_is_both_kinds_of_error() -> None:
-    error = MissingExtraError("torch", "train", "carryline.nn.LSTM")
+    error = MissingExtraError("torch", "torch", "carryline.nn.LSTM")
     assert isinstance(error, InputError)
     assert isinstance(error, ValueError)
     assert isinstance(error, ImportError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,73 @@ Tiny = dict[str, Any]
 
 def weights_of(classifier: TextClassifier) -> bytes:
     return b"".join(value.tobytes() for _, value in sorted(classifier.network.weights.items()))
+
+
+class Listener(carryline.Callback):
+    """Keeps the messages."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.told.append(text)
+
+
+# --- what is not installed
+
+NO_LINEAR = (
+    "scikit-learn is not installed: no linear model will stand beside this one, only the most "
+    "frequent class; pip install 'carryline[sklearn]'"
+)
+NO_PICTURES = (
+    "matplotlib is not installed: the model is saved without pictures; "
+    "pip install 'carryline[plot]'"
+)
+
+
+def test_without_scikit_learn_and_matplotlib(
+    corpus: Any, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there will not be is said first; the rest is as ever."""
+    for package in ("sklearn", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+    watcher = Listener()
+    made = TextClassifier(**tiny)
+    made.fit(*corpus, threads=1, callbacks=[watcher], out=tmp_path / "model")
+    assert watcher.told[:3] == [NO_LINEAR, NO_PICTURES, "60 texts of 2 classes"]
+    metrics = load(tmp_path / "model").metrics
+    assert metrics is not None
+    assert 0 <= metrics["accuracy"] <= 1
+    assert metrics["baseline"]["linear"] is None
+    assert metrics["baseline"]["majority"]["label"] == "bad"
+    why = "scikit-learn is not installed: pip install 'carryline[sklearn]'"
+    assert metrics["baseline"]["why"] == why
+    assert not (tmp_path / "model" / "plots").exists()
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert card.count("pip install 'carryline[plot]'") == 2  # two pictures
+
+
+@pytest.mark.parametrize(
+    ("package", "fit", "said"),
+    [
+        ("sklearn", {}, [NO_LINEAR]),
+        ("sklearn", {"baseline": False}, []),
+        ("sklearn", {"valid": None}, []),  # nothing to measure a baseline on
+        ("matplotlib", {}, []),  # nothing is saved
+        ("matplotlib", {"out": "model"}, [NO_PICTURES]),
+        ("nothing", {"out": "model"}, []),
+    ],
+    ids=str,
+)
+def test_only_what_was_wanted_is_missed(
+    package: str, fit: dict[str, Any], said: list[str], corpus: Any, tiny: Tiny, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.chdir(tmp_path)
+    watcher = Listener()
+    TextClassifier(**{**tiny, "epochs": 1}).fit(*corpus, threads=1, callbacks=[watcher], **fit)
+    assert [text for text in watcher.told if "not installed" in text] == said
 
 
 # --- threads of Python

@@ -335,8 +335,20 @@ def test_parquet_with_a_text_that_is_not_utf8(files: Files) -> None:
 def test_parquet_without_pyarrow(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     path = files.write("a.parquet", FORMS["a.parquet"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match="reading Parquet needs the package 'pyarrow'"):
+    with pytest.raises(MissingExtraError, match=r"Parquet needs .*'pyarrow'.*carryline\[parquet\]"):
         read(path)
+
+
+def test_what_is_missing_is_said_before_anything_is_read(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = files.write("a.csv", "no such columns\n1,2\n")
+    needed = {"b.parquet": "pyarrow", "b.csv.ZST": "pyarrow", "b.xlsx": "openpyxl"}
+    for name, package in needed.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(MissingExtraError, match=f"{package!r}, which is not installed"):
+                read([first, files.folder / name])
 
 
 def test_pyarrow_is_imported_for_parquet_alone(files: Files) -> None:

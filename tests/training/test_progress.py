@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
 import carryline
 from carryline import TextClassifier
@@ -148,10 +149,9 @@ def test_callbacks_are_told_everything(corpus: Any, tiny: Tiny) -> None:
 
 
 def test_a_bar_is_not_drawn_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    rich = pytest.importorskip("rich.progress")
     now, drawn = [100.0], []
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    bar = rich.Progress(auto_refresh=False, disable=True)
+    bar = Progress(auto_refresh=False, disable=True)
     monkeypatch.setattr(bar, "update", lambda task, **fields: drawn.append(fields))
     watcher = progress.Bar(bar)
     for step in range(1, 106):

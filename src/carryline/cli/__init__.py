@@ -91,7 +91,8 @@ def main() -> None:
 
     Data is a file (.csv, .tsv, .jsonl, .json, .parquet, .xlsx, .txt of fastText lines; text packed
     by .gz or .zst too), a folder with one folder of .txt files for each class, or - for standard
-    input. A MODEL is the folder that train writes.
+    input. .parquet and .zst need pip install 'carryline[parquet]', .xlsx 'carryline[excel]'. A
+    MODEL is the folder that train writes.
     """
 
 

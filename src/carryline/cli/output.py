@@ -31,25 +31,22 @@ def key(label: Any) -> str:
 def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while the block lasts; it gives what moves the bar on by a count.
 
-    Nothing is drawn for few things, elsewhere than on a terminal, and without rich.
+    Nothing is drawn for few things, and elsewhere than on a terminal.
     """
-    drawn = _bar() if total > FEW and sys.stderr.isatty() else None
-    if drawn is None:
+    if total <= FEW or not sys.stderr.isatty():
         yield lambda count: None
         return
-    with drawn:
+    with _bar() as drawn:
         task = drawn.add_task(what, total=total)
         drawn.refresh()
         yield lambda count: drawn.update(task, advance=count, refresh=True)
 
 
-def _bar() -> rich.progress.Progress | None:
-    """An empty bar; None without the package that draws it."""
-    try:
-        from rich import progress
-        from rich.console import Console
-    except ImportError:
-        return None
+def _bar() -> rich.progress.Progress:
+    """An empty bar."""
+    from rich import progress
+    from rich.console import Console
+
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=None),

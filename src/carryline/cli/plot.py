@@ -20,7 +20,8 @@ from carryline.cli import options
 def command(model: str, output: Path | None) -> None:
     """Draw the training curves and the confusion matrix of MODEL, and print the files' names.
 
-    Drawn in MODEL, they are linked from its card if it lacks them.
+    Drawn in MODEL, they are linked from its card if it lacks them. Drawing needs matplotlib: pip
+    install 'carryline[plot]'.
 
     \b
       carryline plot model
@@ -29,6 +30,7 @@ def command(model: str, output: Path | None) -> None:
     from carryline.evaluation import card, pictures
     from carryline.tasks.classifier import load
 
+    pictures.check_packages()
     classifier = load(model)
     folder = output or Path(model) / "plots"
     folder.mkdir(parents=True, exist_ok=True)

@@ -61,8 +61,8 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
 @click.option(
     "--baseline/--no-baseline",
     default=True,
-    help="Whether to measure the most frequent class and a linear model on the same texts, in some "
-    "twenty seconds at most (default: yes).",
+    help="Whether to measure the most frequent class and a linear model (which needs scikit-learn) "
+    "on the same texts, in some twenty seconds at most (default: yes).",
 )
 @options.as_json
 def command(
@@ -103,11 +103,13 @@ def command(
     if valid is not None and valid_fraction is not None:
         raise click.UsageError("give either --valid or --valid-fraction, not both")
     changes = options.overrides(settings, epochs=epochs, seed=seed)
+    from carryline.text.readers import check_packages
     from carryline.training.folder import Place, beside
 
     if resume and (complete := _complete(out, beside(out), preset, changes)):
         click.echo(f"{out} is complete, there is nothing to go on with", err=True)
         return _show(complete, out, as_json)
+    check_packages([*data, *([] if valid is None else [valid])])
     place = Place.of(out, None, resume)
     place.check()
     classifier = _classifier(preset, changes, start)

@@ -84,7 +84,7 @@ def _why_not(y: Integers) -> str:
     try:
         import sklearn  # noqa: F401
     except ImportError:
-        return "scikit-learn is not installed: pip install 'carryline[train]'"
+        return "scikit-learn is not installed: pip install 'carryline[sklearn]'"
     classes = len(np.unique(y))
     if classes < 2:
         return "all texts to train on are of one class"

@@ -89,7 +89,10 @@ def illustrate(folder: Path, pictures: Iterable[str]) -> None:
 
 
 def _absent(file: str) -> str:
-    return f"{_PICTURES[file]}: not drawn. `carryline plot MODEL` draws it where matplotlib is."
+    return (
+        f"{_PICTURES[file]}: not drawn. `carryline plot MODEL` draws it; "
+        "it needs `pip install 'carryline[plot]'`."
+    )
 
 
 _USE = """MODEL stands for the folder of this file.

@@ -1,4 +1,4 @@
-"""How good predictions are: figures by scikit-learn, and tables of them for the terminal."""
+"""How good predictions are: figures, and tables of them for the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from carryline.errors import InputError, MissingExtraError
+from carryline.errors import InputError
 from carryline.text.data import Label
 from carryline.text.tokens import visible
 
@@ -49,29 +49,27 @@ def evaluate(
     - confusion [true][predicted], texts;
     - per_class: label, precision, recall, f1 (0 where nothing can be divided) and support, texts.
 
-    Raises `InputError` when the shapes or values do not fit, `MissingExtraError` without
-    scikit-learn.
+    Raises `InputError` when the shapes or values do not fit.
     """
-    try:
-        from sklearn import metrics as sk
-    except ImportError:
-        raise MissingExtraError("scikit-learn", "train", "evaluating a model") from None
-    p, y = _checked(probabilities, targets, len(classes))
-    numbers = range(len(classes))
+    count = len(classes)
+    p, y = _checked(probabilities, targets, count)
     predicted = p.argmax(axis=1)
-    each = sk.precision_recall_fscore_support(y, predicted, labels=numbers, zero_division=0)
+    confusion = np.bincount(y * count + predicted, minlength=count**2).reshape(count, count)
+    right, support, answered = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    f1 = _divided(2 * right, support + answered)
+    each = _divided(right, answered), _divided(right, support), f1, support
     truth = np.clip(p[np.arange(len(y)), y], np.finfo(np.float64).eps, 1.0)
-    present = each[3] > 0
-    scored = numbers if len(classes) > 2 else [1]
+    present = support > 0
+    scored = range(count) if count > 2 else [1]
     return {
         "texts": len(y),
         "accuracy": float((predicted == y).mean()),
         "loss": abs(float(-np.log(truth).mean())),  # abs: no -0.0
-        "macro_f1": float(each[2][present].mean()),
-        "roc_auc": float(np.mean([sk.roc_auc_score(y == k, p[:, k]) for k in scored]))
+        "macro_f1": float(f1[present].mean()),
+        "roc_auc": float(np.mean([_area(p[:, k], y == k) for k in scored]))
         if present.all()
         else None,
-        "confusion": sk.confusion_matrix(y, predicted, labels=numbers).tolist(),
+        "confusion": confusion.tolist(),
         "per_class": [
             {
                 "label": label,
@@ -84,6 +82,21 @@ def evaluate(
         ],
         "unmeasured": [label for label, there in zip(classes, present, strict=True) if not there],
     }
+
+
+def _divided(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """0 where nothing can be divided."""
+    share: NDArray[np.float64] = part / np.maximum(whole, 1)
+    return share
+
+
+def _area(chances: NDArray[np.float64], true: NDArray[np.bool_]) -> float:
+    """Under the ROC curve: of all pairs of a text of the class and one of the rest, the share in
+    which the first has the higher chance [texts]; a pair of equals counts half."""
+    ours, others = chances[true], np.sort(chances[~true])
+    below = np.searchsorted(others, ours, "left")
+    not_above = np.searchsorted(others, ours, "right")
+    return int((below + not_above).sum()) / (2 * len(ours) * len(others))
 
 
 def _checked(

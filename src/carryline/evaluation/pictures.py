@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from carryline.errors import InputError, MissingExtraError, OutputError
+from carryline.errors import InputError, OutputError, need
 from carryline.evaluation.fonts import drawable
 from carryline.evaluation.metrics import Pair, name, worst_pairs
 from carryline.files import write_whole
@@ -26,6 +26,11 @@ _SHARED_CLASSES, _NAMED_CLASSES = 12, 150
 _LONGEST_NAME = 48  # the longest of Banking77's
 _LINE = 0.17  # inches of a listed pair
 _SMALLEST = 3.5  # points of a number that can still be read
+
+
+def check_packages() -> None:
+    """Raises `MissingExtraError` without matplotlib."""
+    need("matplotlib", "plot", "drawing a picture")
 
 
 def draw(
@@ -104,10 +109,9 @@ def _cell(classes: int) -> float:
 
 def _figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches; it saves itself by Agg and touches no pyplot state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "train", "drawing a picture") from None
+    check_packages()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), dpi=144, layout="constrained", facecolor="white")
 
 

@@ -23,7 +23,8 @@ SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
 KEEPS = ("loss", "accuracy", "macro_f1")
 PRECISIONS = ("fp32", "bf16")
-ADDED = ("precision", "keep", "average")  # after the first model files were written: when absent, the default
+# After the first model files were written: when absent, the default.
+ADDED = ("precision", "keep", "average")
 # What the weights belong to: a model that is trained further has these as they were.
 NETWORK = (
     "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask"

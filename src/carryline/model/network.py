@@ -57,9 +57,7 @@ def parameter_shapes(config: Config, vocabulary: int, outputs: int) -> dict[str,
     return shapes | {"head.weight": (outputs, width), "head.bias": (outputs,)}
 
 
-def layer(
-    config: Config, weights: Mapping[str, Any], number: int
-) -> dict[str, dict[str, Any]]:
+def layer(config: Config, weights: Mapping[str, Any], number: int) -> dict[str, dict[str, Any]]:
     """The weights of recurrent layer `number` (from 0): of each direction, by what their names end
     with, by the rest of their names."""
     suffixes = ("", "_reverse") if config.bidirectional else ("",)

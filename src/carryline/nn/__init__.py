@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("torch", "train", f"carryline.nn.{name}") from error
+        raise MissingExtraError("torch", "torch", f"carryline.nn.{name}") from error
     from carryline.nn import modules
 
     return getattr(modules, name)

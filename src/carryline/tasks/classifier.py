@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from carryline.errors import MissingExtraError
 from carryline.model import network
 from carryline.recurrence.machine import checked_threads
 from carryline.tasks import fitted
@@ -90,15 +88,16 @@ class TextClassifier(Holder, Estimator):
 
         baseline: measure the most frequent class and a linear model on the same parts, in some
         twenty seconds at most; they stand beside the model's figures in `metrics` and in its card.
+        The linear model needs scikit-learn, and pictures in `out` matplotlib: what is not installed
+        is left out, and said at the beginning.
         origin: what the texts were read from (`carryline.text.data.read`), for the card.
 
         verbose: None shows progress on a terminal and in a notebook, True everywhere, False
-        nowhere. callbacks: each a `carryline.Callback`, told what there is to show: first an
+        nowhere. callbacks: each a `carryline.Callback`, told what there is to show: at first an
         account of the data, with what looks wrong in it.
 
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
-        _need_extra()
         from carryline.tasks import fitting
         from carryline.training.folder import Place
         from carryline.training.progress import watching
@@ -113,6 +112,8 @@ class TextClassifier(Holder, Estimator):
         parts = fitting.prepared(*examples, sample_weight, valid, self.config.seed, known)
         with watching(verbose, callbacks) as watcher, place.occupied():
             asked = bool(self._given.get("patience"))
+            wanted = baseline and parts.valid is not None
+            fitting.tell_missing(wanted, out is not None, watcher)
             fitting.check_patience(self.config, parts.valid is not None, asked, watcher)
             told = fitting.told(*examples, parts, origin, watcher)
             run, model = fitting.train(
@@ -234,10 +235,3 @@ def load(path: str | Path) -> TextClassifier:
     classifier._fitted = fitted.read(path)
     classifier._adopt(classifier._fitted.config)
     return classifier
-
-
-def _need_extra() -> None:
-    """Training ends in an evaluation: say at its beginning what that would miss."""
-    for package, name in (("torch", "torch"), ("sklearn", "scikit-learn")):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(name, "train", "training")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -208,6 +209,20 @@ def _start(
         f"model knew {shared}"
     )
     return {n: value for n, value in known.network.weights.items() if not n.startswith("head.")}
+
+
+def tell_missing(baseline: bool, pictures: bool, watcher: Callback) -> None:
+    """Says what of these there will not be, and which extra brings it."""
+    if baseline and find_spec("sklearn") is None:
+        watcher.message(
+            "scikit-learn is not installed: no linear model will stand beside this one, only the "
+            "most frequent class; pip install 'carryline[sklearn]'"
+        )
+    if pictures and find_spec("matplotlib") is None:
+        watcher.message(
+            "matplotlib is not installed: the model is saved without pictures; "
+            "pip install 'carryline[plot]'"
+        )
 
 
 def check_patience(config: Config, validated: bool, asked: bool, watcher: Callback) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from carryline.errors import DataError
 from carryline.text.columns import Columns, chosen
 from carryline.text.opening import digest
-from carryline.text.readers import load
+from carryline.text.readers import check_packages, load
 from carryline.text.table import Bad, Reading, Table
 from carryline.text.values import as_label, as_text
 
@@ -66,9 +66,10 @@ def read(
 
     Texts are as in the file; a missing one is empty. Labels are strings without white space
     around them; JSON, Parquet and Excel may also give numbers (1.0 becomes 1) and truth values.
-    Raises `DataError`, and `MissingExtraError` for what needs an extra.
+    Raises `DataError`, and `MissingExtraError` for what needs an extra, before anything is read.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
+    check_packages(sources)
     named = (text,) if isinstance(text, str) else tuple(text)
     data = Dataset([], [] if labelled else None)
     for one in sources:

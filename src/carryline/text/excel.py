@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from carryline.errors import DataError, MissingExtraError
+from carryline.errors import DataError
 from carryline.text.table import Reading, Table, apart, unique
 
 # What Excel shows in a cell that has no value.
@@ -41,10 +41,8 @@ def excel(path: Path, how: Reading) -> Table:
 @contextmanager
 def _sheet(path: Path) -> Iterator[Any]:
     """The first sheet of an open workbook; whatever openpyxl meets in it becomes a `DataError`."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise MissingExtraError("openpyxl", "excel", "reading Excel") from error
+    from openpyxl import load_workbook
+
     with path.open("rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and checks that it leaves out
         try:

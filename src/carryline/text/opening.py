@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from carryline.errors import DataError, MissingExtraError
+from carryline.errors import DataError
 
 PACKED = (".gz", ".zst")
 _CHUNK = 1 << 20  # bytes
@@ -37,7 +37,7 @@ def digest(path: Path) -> str:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked if its name ends in .gz or .zst.
 
-    Raises `DataError` when what is packed is damaged, `MissingExtraError` for .zst without pyarrow.
+    Raises `DataError` when what is packed is damaged.
     """
     packing = path.suffix.lower()
     with path.open("rb") as stream:
@@ -52,10 +52,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _zstandard(stream: IO[bytes]) -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", "reading .zst") from error
+    import pyarrow
+
     return pyarrow.CompressedInputStream(stream, "zstd")
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from carryline.errors import DataError, MissingExtraError
+from carryline.errors import DataError
 from carryline.text.objects import within
 from carryline.text.table import Reading, Table, unique
 
@@ -48,11 +48,9 @@ def _leaves(field: Any) -> Iterator[str]:
 @contextmanager
 def _file(path: Path) -> Iterator[Any]:
     """An open Parquet file; whatever pyarrow says against it becomes a `DataError`."""
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise MissingExtraError("pyarrow", "train", "reading Parquet") from error
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
     with path.open("rb") as stream:
         try:
             yield ParquetFile(stream)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-from carryline.errors import DataError
+from carryline.errors import DataError, need
 from carryline.text.columns import header_like
 from carryline.text.delimited import delimited, delimiter_of
 from carryline.text.excel import excel
@@ -23,12 +24,26 @@ from carryline.text.table import Reading, Table
 _LINES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".ft")
 SUFFIXES = (*_LINES, ".parquet", ".xlsx")
 STANDARD_INPUT = "standard input"
+# By the end of a name: the package that reads it, the extra that brings that, and what for.
+_NEEDS = {
+    ".parquet": ("pyarrow", "parquet", "reading Parquet"),
+    ".zst": ("pyarrow", "parquet", "reading .zst"),
+    ".xlsx": ("openpyxl", "excel", "reading Excel"),
+}
+
+
+def check_packages(sources: Iterable[str | Path]) -> None:
+    """Raises `MissingExtraError` when one of them needs a package that is not installed."""
+    for source in sources:
+        if needs := _NEEDS.get(Path(source).suffix.lower()):
+            need(*needs)
 
 
 def load(source: str | Path, how: Reading) -> Table:
     """The table in `source`: a file, a folder of class folders, or `-` for standard input.
 
     Raises `DataError` when its form or its encoding is wrong, `OSError` when it cannot be read.
+    The packages that it needs are there: see `check_packages`.
     """
     if str(source) == "-":
         return _standard_input(how)

@@ -227,7 +227,9 @@ class Trainer:
         run.best = state.part("best") or self.weights()
         said = f"resuming after epoch {run.resumed}"
         if run.config.epochs != state.notes["settings"]["epochs"]:
-            said += f"; the learning rate is from here on that of a run of {run.config.epochs} epochs"
+            said += (
+                f"; the learning rate is from here on that of a run of {run.config.epochs} epochs"
+            )
         run.progress.message(said)
 
     def check_same(self, state: Checkpoint) -> None:

@@ -126,15 +126,14 @@ def watching(verbose: bool | None, callbacks: Sequence[Callback]) -> Iterator[Ca
                 f"callbacks must be a list of carryline.Callback, there is {callback!r}"
             )
     notebook = _in_notebook()
-    terminal = notebook or (sys.stderr is not None and sys.stderr.isatty())
-    bar = _bar(notebook) if terminal and verbose is not False else None
-    if bar is not None:
-        with bar:
-            yield Together([Bar(bar), *given])
-    elif verbose or (terminal and verbose is None):
-        yield Together([Lines(), *given])
-    else:
+    seen = notebook or (sys.stderr is not None and sys.stderr.isatty())
+    if verbose is False or not (seen or verbose):
         yield Together(given)
+    elif seen and not (notebook and importlib.util.find_spec("ipywidgets") is None):
+        with _bar() as bar:
+            yield Together([Bar(bar), *given])
+    else:  # without ipywidgets rich would warn, and draw a bar below the other at every step
+        yield Together([Lines(), *given])
 
 
 def _in_notebook() -> bool:
@@ -142,15 +141,11 @@ def _in_notebook() -> bool:
     return hasattr(shell, "kernel")  # Jupyter's and Colab's have one, IPython's on a terminal not
 
 
-def _bar(notebook: bool) -> rich.progress.Progress | None:
-    """An empty bar; None without the packages that draw it."""
-    if notebook and importlib.util.find_spec("ipywidgets") is None:
-        return None  # rich would warn, and draw a bar below the other at every step
-    try:
-        from rich import progress
-        from rich.console import Console
-    except ImportError:
-        return None
+def _bar() -> rich.progress.Progress:
+    """An empty bar."""
+    from rich import progress
+    from rich.console import Console
+
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=None),
