@@ -1,6 +1,6 @@
-"""Types of the compiled module (csrc/binding.cc); kernels.py is the door to all that computes.
+"""Types of the compiled module (csrc/binding*.cc); kernels.py is the door to all that computes.
 
-Arrays are float32 or all float64; index and where are int32, starts and lengths int64.
+Arrays are float32 or all float64; an index is int32, starts and lengths int64.
 brief: whether factors of products are rounded to bfloat16; packed matrices must have been, too.
 """
 
@@ -34,9 +34,15 @@ def gates_size(gates: int, inner: int, hidden: int, twofold: bool, brief: bool) 
 def panels_size(inner: int, columns: int, twofold: bool, brief: bool) -> int: ...
 def products_size(cell: int, hidden: int, twofold: bool, brief: bool) -> int: ...
 def saved_width(cell: int, hidden: int, twofold: bool, brief: bool) -> int: ...
-def pack_gates(weight: _Array, hidden: int, packed: _Array, brief: bool) -> None: ...
-def pack_panels(matrix: _Array, transposed: bool, packed: _Array, brief: bool) -> None: ...
-def pack_products(cell: int, weight: _Array, packed: _Array, brief: bool) -> None: ...
+def pack_gates(
+    weights: list[_Array], hidden: int, packed: _Array, brief: bool, threads: int
+) -> None: ...
+def pack_panels(
+    matrices: list[_Array], transposed: bool, packed: _Array, brief: bool, threads: int
+) -> None: ...
+def pack_products(
+    cell: int, weights: list[_Array], packed: _Array, brief: bool, threads: int
+) -> None: ...
 def matmul(
     x: _Array,
     panels: _Array,
@@ -47,24 +53,34 @@ def matmul(
     threads: int,
 ) -> None: ...
 def outer(left: _Array, right: _Array, out: _Array, brief: bool, threads: int) -> None: ...
-def pool(
-    starts: _Array,
-    lengths: _Array,
-    states: _Array,
-    largest: _Array,
-    where: _Array | None,
-    mean: _Array,
+def adam(
+    weights: list[_Array],
+    firsts: list[_Array],
+    seconds: list[_Array],
+    averages: list[_Array] | None,
+    gradients: list[_Array],
+    scale: float,
+    steps: NDArray[np.float64],
+    rule: NDArray[np.float64],
     threads: int,
 ) -> None: ...
-def pool_backward(
-    starts: _Array,
-    lengths: _Array,
-    d_largest: _Array,
-    where: _Array,
-    d_mean: _Array,
-    d_states: _Array,
+def adam_rows(
+    weight: _Array,
+    first: _Array,
+    second: _Array,
+    average: _Array | None,
+    ids: NDArray[np.int64] | None,
+    gradient: _Array | None,
+    scale: float,
+    done: NDArray[np.int32],
+    last: int,
+    steps: NDArray[np.float64],
+    rule: NDArray[np.float64],
+    still: bool,
+    taken: _Array | None,
     threads: int,
 ) -> None: ...
+def squares(arrays: list[_Array], threads: int) -> float: ...
 def recurrence_forward(
     cell: int,
     starts: _Array,
@@ -77,6 +93,7 @@ def recurrence_forward(
     c: _Array,
     states: _Array | None,
     largest: _Array | None,
+    where: _Array | None,
     mean: _Array | None,
     saved: _Array | None,
     brief: bool,
@@ -86,6 +103,9 @@ def recurrence_backward(
     cell: int,
     starts: _Array,
     d_states: _Array | None,
+    d_largest: _Array | None,
+    where: _Array | None,
+    d_mean: _Array | None,
     states: _Array,
     saved: _Array,
     h_first: _Array,

@@ -67,7 +67,8 @@ class Dense:
         """x: [rows, inputs] -> [rows, outputs]."""
         out = np.empty((1, len(x), len(self._weight)), x.dtype)
         _kernels.matmul(x, self._panels, self._bias, out, False, False, threads)
-        return out[0]
+        y: Array = out[0]
+        return y
 
     def backward(self, x: Array, d: Array, threads: int) -> tuple[Array, Array]:
         """Gradients by x and the weight, from that by y, d [rows, outputs]."""
@@ -232,10 +233,10 @@ class Layer:
     ) -> Gradients:
         """Gradients by everything that `forward` was given, from a trace that was saved.
 
-        x, row: what `project` and `forward` were given. d_states, …: the gradients by what the trace
-        has of them, None for zeros. by_x: whether x's gradient is wanted.
+        x, row: what `project` and `forward` were given. d_states, …: the gradients by what the
+        trace has, None for zeros. by_x: whether x's gradient is wanted.
         """
-        assert trace.states is not None
+        assert trace.states is not None and trace.saved is not None
         panels, recurrent, carry = self._backward_weights()
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
         rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
@@ -258,11 +259,13 @@ class Layer:
             self._by_weights(d_input[i], d_recurrent[i], d_bias[i], d_carry, i)
             for i in range(count)
         ]
-        d_x = empty((1, *x.shape), self.dtype) if by_x else None
-        for i in range(count if by_x else 0):
+        if not by_x:
+            return Gradients(None, d_layer, d_h, d_c)
+        d_x = empty((1, *x.shape), self.dtype)
+        for i in range(count):
             panel = panels[i : i + 1]
             _kernels.matmul(d_projected[i], panel, None, d_x, i > 0, self._brief, threads)
-        return Gradients(None if d_x is None else d_x[0], d_layer, d_h, d_c)
+        return Gradients(d_x[0], d_layer, d_h, d_c)
 
     def _by_weights(
         self, d_input: Array, d_recurrent: Array, d_bias: Array, d_carry: Array | None, i: int

@@ -72,12 +72,14 @@ class Adam:
         self.steps += 1
         self._table[self._since] = self._numbers(rate)
         self._since += 1
-        whole = [name for name, d in gradients.items() if not isinstance(d, Rows)]
+        whole = {name: d for name, d in gradients.items() if not isinstance(d, Rows)}
+        weights, first, second = (
+            [of[name] for name in whole] for of in (self.weights, self.first, self.second)
+        )
+        averages = [self.averages[name] for name in whole] if self.average else None
         _kernels.adam(
-            *([of[name] for name in whole] for of in (self.weights, self.first, self.second)),
-            [self.averages[name] for name in whole] if self.average else None,
-            [gradients[name] for name in whole],
-            scale, self._table[self._since - 1 : self._since], RULE, self.threads,
+            weights, first, second, averages, list(whole.values()), scale,
+            self._table[self._since - 1 : self._since], RULE, self.threads,
         )  # fmt: skip
         for name, d in gradients.items():
             if isinstance(d, Rows):

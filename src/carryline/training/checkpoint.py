@@ -24,8 +24,8 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass
 class Checkpoint:
-    """arrays: `weights/…`, of Adam `first/…`, `second/…` and, where one is kept, `average/…`; `best/…`
-    unless these are the last ones.
+    """arrays: `weights/…`; of Adam `first/…`, `second/…` and, where one is kept, `average/…`;
+    `best/…` unless these are the last ones.
 
     notes: JSON-ready; what the run was, and its history.
     """

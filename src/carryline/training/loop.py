@@ -26,8 +26,8 @@ from carryline.training.checkpoint import Checkpoint
 from carryline.training.draws import DROPOUT, WEIGHTS, generator
 from carryline.training.folder import FREE
 from carryline.training.process import patient_ctrl_c
-from carryline.training.stages import Way
 from carryline.training.progress import Callback
+from carryline.training.stages import Way
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,13 +195,14 @@ class Trainer:
         return bool(run.progress.epoch(dict(row)))  # whatever is done to it
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """A copy of the weights as the network of the run has them: their average, if it is kept."""
+        """A copy of the weights as the run's network has them: their average, if one is kept."""
         self.optimizer.settle()
         kept = self.optimizer.averages or self.optimizer.weights
         return {name: value.copy() for name, value in kept.items()}
 
     def state(self) -> Checkpoint:
-        run, tensors = self.run, {}
+        run = self.run
+        tensors: checkpoint.Arrays = {}
         for part, arrays in self.optimizer.state().items():
             tensors |= {f"{part}/{name}": value for name, value in arrays.items()}
         if best_epoch(run.history, run.config.keep) < len(run.history):

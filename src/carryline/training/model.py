@@ -38,21 +38,21 @@ def logits(
         dropped: Array = way(stages.dropout(x, config.dropout, rng))
         return dropped
 
+    cell, last = cells.CELLS[config.cell], len(config.hidden) - 1
+    row: kernels.Rows | None
     ids, row = kernels.distinct(ragged.values, plan, len(weights[EMBEDDING]))
     x = way(stages.embedding(weights[EMBEDDING], ids), "embedding")
-    # Dropped by distinct token, so that all its places in the batch agree (Gal & Ghahramani 2016)
-    # and each is still projected once.
-    x = dropout(x)
-    cell, last = cells.CELLS[config.cell], len(config.hidden) - 1
     for number in range(len(config.hidden)):
-        if number:
-            x, row = dropout(way(stages.every(states))), None
-        layer = network.layer(config, weights, number)
+        # Embeddings are dropped by distinct token, so that all its places in the batch agree (Gal &
+        # Ghahramani 2016) and each is still projected once.
+        x, layer = dropout(x), network.layer(config, weights, number)
         pool = network.POOLED[config.pooling] if number == last else ()
         states = way(
             stages.recurrence(cell, layer, config.precision, plan, x, row, threads, pool),
             "recurrence",
         )
+        if number < last:
+            x, row = way(stages.every(states)), None
     x = dropout(way(stages.pooling(states, config.pooling)))
     if config.dense:
         x = way(stages.dense(x, network.part(weights, "dense"), threads), "dense")

@@ -76,7 +76,7 @@ def embedding(weight: Any, ids: NDArray[np.int64]) -> tuple[Array, Back]:
 
 
 def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Back]:
-    """Each value 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al. 2014).
+    """Each value 0 with probability `rate`, the others over 1 - rate (Srivastava et al. 2014).
 
     The probability is a multiple of 2^-16. All stay without an `rng`.
     """
@@ -113,7 +113,7 @@ def recurrence(
         states=True, save=True, threads=threads, pool=pool,
     )  # fmt: skip
 
-    def back(d: States) -> tuple[Array, Gradients]:
+    def back(d: States) -> tuple[Any, Gradients]:
         none = np.zeros(shape, x.dtype)
         last = none if d.last is None else d.last
         found = layer.backward(
@@ -130,7 +130,7 @@ def recurrence(
 
 
 def every(states: States) -> tuple[Array, Back]:
-    """The states of all tokens [tokens, width]: for the layer above, or a loss at every position."""
+    """All tokens' states [tokens, width]: for the layer above, or a loss at every position."""
     assert states.all is not None
     return states.all, lambda d: (States(all=d), {})
 
@@ -139,17 +139,21 @@ def pooling(states: States, kind: str) -> tuple[Array, Back]:
     """One vector a text [texts, width], of `config.POOLINGS`; an empty text's is zeros."""
     assert states.last is not None
     directions, texts, hidden = states.last.shape
-    last = states.last.swapaxes(0, 1).reshape(texts, directions * hidden)
+    last: Array = states.last.swapaxes(0, 1).reshape(texts, directions * hidden)
 
     def by_last(d: Array) -> Array:
-        return d.reshape(texts, directions, hidden).swapaxes(0, 1)
+        turned: Array = d.reshape(texts, directions, hidden).swapaxes(0, 1)
+        return turned
 
     if kind == "last":
         return last, lambda d: (States(last=by_last(d)), {})
     if kind == "max":
+        assert states.largest is not None
         return states.largest, lambda d: (States(largest=d), {})
     if kind == "mean":
+        assert states.mean is not None
         return states.mean, lambda d: (States(mean=d), {})
+    assert states.largest is not None and states.mean is not None
 
     def back(d: Array) -> tuple[States, Gradients]:
         by_h, by_largest, by_mean = np.split(d, 3, axis=1)
