@@ -82,7 +82,7 @@ def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Arr
     """
     if rng is None or not rate:
         return x, lambda d: (d, {})
-    dropped = round(rate * 65536)
+    dropped = min(round(rate * 65536), 65535)
     drawn = np.frombuffer(rng.bytes(2 * x.size), np.uint16).reshape(x.shape)
     kept = np.multiply(drawn >= dropped, x.dtype.type(1 / (1 - dropped / 65536)), dtype=x.dtype)
     return x * kept, lambda d: (d * kept, {})
