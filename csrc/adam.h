@@ -12,36 +12,27 @@
 
 namespace carryline::CARRYLINE_ISA {
 
+constexpr int64_t rows_ahead = 3;
+
 template <class T> struct Moments {
   Vec<T> weight, first, second, average;
 };
 
-// A moment this small is 0: it moves a weight by less than 1e-22 of the rate, and numbers that have
-// lost bits of their mantissa, which it would come down to, are slow.
-template <class T> inline Vec<T> flushed(Vec<T> x) {
-  const Vec<T> least = broadcast(T(1e-30));
-  return (x < least) & (x > -least) ? Vec<T>{} : x;
+// So small a first moment is 0: it moves a weight by less than 1e-8 of the rate. Else it would come
+// down to numbers that have lost bits of their mantissa, which are slow; so would the second one.
+template <class T> inline Vec<T> flushed(Vec<T> x, T least) {
+  return (x < broadcast(least)) & (x > -broadcast(least)) ? Vec<T>{} : x;
 }
-
-template <class T> struct AdamStepOf {
-  Vec<T> rate, root, decay, average;
-  explicit AdamStepOf(const AdamStep& s)
-      : rate(broadcast(T(s.rate))), root(broadcast(T(s.root))), decay(broadcast(T(s.decay))),
-        average(broadcast(T(s.average))) {}
-};
-
-template <class T> inline void adam_weight(Moments<T>& a, const AdamRule& rule, const AdamStepOf<T>& s, bool average) {
-  const Vec<T> epsilon = broadcast(T(rule.epsilon));
-  a.weight = a.weight * s.decay - s.rate * a.first / fma(square_root(a.second), s.root, epsilon);
-  if (average) a.average = fma(s.average, a.average - a.weight, a.weight);
-}
+template <class T> inline Vec<T> flushed_second(Vec<T> x) { return flushed<T>(x, T(1e-32)); }
 
 template <class T>
-inline void adam_vector(Moments<T>& a, const AdamRule& rule, const AdamStepOf<T>& s, Vec<T> gradient, bool average) {
-  const Vec<T> slow = broadcast(T(rule.second)), fast = broadcast(T(rule.first));
-  a.first = flushed<T>(fma(fast, a.first, gradient * T(1 - rule.first)));
-  a.second = flushed<T>(fma(slow, a.second, gradient * gradient * T(1 - rule.second)));
-  adam_weight<T>(a, rule, s, average);
+inline void adam_vector(Moments<T>& a, const AdamRule& rule, const AdamStep<T>& s, Vec<T> gradient, bool average) {
+  const Vec<T> fast = broadcast(T(rule.first)), slow = broadcast(T(rule.second));
+  a.first = flushed<T>(fma(fast, a.first, gradient * T(1 - rule.first)), T(1e-16));
+  a.second = flushed_second<T>(fma(slow, a.second, gradient * gradient * T(1 - rule.second)));
+  const Vec<T> root = fma(square_root(a.second), broadcast(s.root), broadcast(T(rule.epsilon)));
+  a.weight = a.weight * s.decay - s.rate * a.first / root;
+  if (average) a.average = fma(broadcast(s.average), a.average - a.weight, a.weight);
 }
 
 template <class T> inline Moments<T> load_moments(const AdamArgs<T>& a, int64_t at, int64_t n) {
@@ -55,12 +46,11 @@ template <class T> inline void store_moments(const AdamArgs<T>& a, int64_t at, i
 
 // Values `begin` to `end` of arrays of any shape.
 template <class T> void adam(const AdamArgs<T>& a, int64_t begin, int64_t end) {
-  const AdamStepOf<T> s(a.steps[0]);
   const Vec<T> scale = broadcast(T(a.scale));
   each_block<T>(end - begin, [&](int64_t block, auto n) {
     const int64_t at = begin + block * lanes<T>;
     Moments<T> m = load_moments(a, at, n);
-    adam_vector<T>(m, a.rule, s, load(a.gradient + at, n) * scale, a.average);
+    adam_vector<T>(m, a.rule, a.steps[0], load(a.gradient + at, n) * scale, a.average);
     store_moments(a, at, n, m);
   });
 }
@@ -72,11 +62,19 @@ inline void adam_postponed(Moments<T>& m, const AdamArgs<T>& a, int64_t done, in
   const Vec<T> slow = broadcast(T(a.rule.second));
   for (; done < end; ++done) {
     if (still && zero(m.first)) {
-      for (; done < end && !zero(m.second); ++done) m.second = flushed<T>(fma(slow, m.second, Vec<T>{}));
+      for (; done < end && !zero(m.second); ++done) m.second = flushed_second<T>(fma(slow, m.second, Vec<T>{}));
       return;
     }
-    adam_vector<T>(m, a.rule, AdamStepOf<T>(a.steps[done]), Vec<T>{}, a.average);
+    adam_vector<T>(m, a.rule, a.steps[done], Vec<T>{}, a.average);
   }
+}
+
+// Rows lie anywhere in some megabytes: one is fetched while another is worked on.
+template <class T> inline void fetch(const AdamRowsArgs<T>& r, int64_t i) {
+  const int64_t at = (r.ids ? r.ids[i] : i) * r.width;
+  for (int64_t j = 0; j < r.width; j += 64 / int64_t(sizeof(T)))
+    __builtin_prefetch(r.adam.weight + at + j, 1, 2), __builtin_prefetch(r.adam.first + at + j, 1, 2),
+        __builtin_prefetch(r.adam.second + at + j, 1, 2);
 }
 
 // Rows `begin` to `end` of those that `ids` names: first the steps that each has not had, up to `last`;
@@ -87,14 +85,14 @@ template <class T> void adam_rows(const AdamRowsArgs<T>& r, int64_t begin, int64
   const int64_t postponed = a.gradient ? r.last - 1 : r.last;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t row = r.ids ? r.ids[i] : i, done = r.done[row];
+    if (i + rows_ahead < end) fetch(r, i + rows_ahead);
     each_block<T>(r.width, [&](int64_t block, auto n) {
       const int64_t j = block * lanes<T>, at = row * r.width + j;
       if (done < r.last) {
         Moments<T> m = load_moments(a, at, n);
         adam_postponed(m, a, done, postponed, r.still);
         if (a.gradient)
-          adam_vector<T>(m, a.rule, AdamStepOf<T>(a.steps[postponed]), load(a.gradient + i * r.width + j, n) * scale,
-                         a.average);
+          adam_vector<T>(m, a.rule, a.steps[postponed], load(a.gradient + i * r.width + j, n) * scale, a.average);
         store_moments(a, at, n, m);
         if (r.taken) store(r.taken + i * r.width + j, m.weight, n);
       } else if (r.taken) {

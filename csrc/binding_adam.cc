@@ -9,13 +9,13 @@ namespace {
 // Values at a time: some tens of kilobytes, few enough for a cache and enough for a thread to fetch.
 constexpr int64_t together = 8192;
 
-using Steps = Array<const double, 2>;
+template <class T> using Steps = Array<const T, 2>;
 
 // [steps, 4] rate, root, decay, average of each.
-const AdamStep* checked_steps(const Steps& steps, size_t least) {
-  static_assert(sizeof(AdamStep) == 4 * sizeof(double));
+template <class T> const AdamStep<T>* checked_steps(const Steps<T>& steps, size_t least) {
+  static_assert(sizeof(AdamStep<T>) == 4 * sizeof(T));
   require(steps.shape(1) == 4 && steps.shape(0) >= least, "steps must be [steps, 4], a row for each step to be made");
-  return reinterpret_cast<const AdamStep*>(steps.data());
+  return reinterpret_cast<const AdamStep<T>*>(steps.data());
 }
 
 AdamRule checked_rule(const Array<const double, 1>& rule) {
@@ -36,12 +36,12 @@ template <class T> std::vector<Piece> pieces_of(const Each<T>& arrays) {
   return pieces;
 }
 
-// Each piece counts as so many multiplications (a root and a division are in it).
-int threads_for(int threads, size_t pieces) { return threads_worth(threads, double(pieces) * double(together) * 60); }
+// A step of a value takes as long as so many multiplications: a root and a division are in it.
+constexpr double multiplications = 60;
 
 template <class T>
 void adam(Each<T> weights, Each<T> firsts, Each<T> seconds, Maybe<Each<T>> averages, Each<const T> gradients,
-          double scale, Steps steps, Array<const double, 1> rule, int threads) {
+          double scale, Steps<T> steps, Array<const double, 1> rule, int threads) {
   const size_t arrays = weights.size();
   require(firsts.size() == arrays && seconds.size() == arrays && gradients.size() == arrays &&
               (!averages || averages->size() == arrays), "every weight needs its moments and its gradient");
@@ -50,10 +50,10 @@ void adam(Each<T> weights, Each<T> firsts, Each<T> seconds, Maybe<Each<T>> avera
                 gradients[i].size() == weights[i].size() && (!averages || (*averages)[i].size() == weights[i].size()),
             "moments and gradients must be as large as their weights");
   AdamArgs<T> shared{};
-  shared.steps = checked_steps(steps, 1), shared.rule = checked_rule(rule), shared.scale = scale;
+  shared.steps = checked_steps<T>(steps, 1), shared.rule = checked_rule(rule), shared.scale = scale;
   const auto pieces = pieces_of(weights);
   const WithoutLock unlocked;
-  parallel(int64_t(pieces.size()), threads_for(threads, pieces.size()), [&](int64_t i) {
+  parallel(int64_t(pieces.size()), threads_worth(threads, double(pieces.size()) * double(together) * multiplications), [&](int64_t i) {
     const Piece& piece = pieces[size_t(i)];
     AdamArgs<T> a = shared;
     a.weight = weights[piece.array].data(), a.gradient = gradients[piece.array].data();
@@ -66,7 +66,7 @@ void adam(Each<T> weights, Each<T> firsts, Each<T> seconds, Maybe<Each<T>> avera
 template <class T>
 void adam_rows(Array<T, 2> weight, Array<T, 2> first, Array<T, 2> second, Maybe<Array<T, 2>> average,
                Maybe<Array<const int64_t, 1>> ids, Maybe<Array<const T, 2>> gradient, double scale,
-               Array<int32_t, 1> done, int64_t last, Steps steps, Array<const double, 1> rule, bool still,
+               Array<int32_t, 1> done, int64_t last, Steps<T> steps, Array<const double, 1> rule, bool still,
                Maybe<Array<T, 2>> taken, int threads) {
   const size_t rows = weight.shape(0), width = weight.shape(1), chosen = ids ? ids->shape(0) : rows;
   require(shaped(first, {rows, width}) && shaped(second, {rows, width}) && (!average || shaped(average, {rows, width})),
@@ -78,21 +78,24 @@ void adam_rows(Array<T, 2> weight, Array<T, 2> first, Array<T, 2> second, Maybe<
     require((*ids)(i) >= 0 && size_t((*ids)(i)) < rows && (i == 0 || (*ids)(i) > (*ids)(i - 1)),
             "ids must be rows, rising");
   AdamRowsArgs<T> r{};
-  r.adam.steps = checked_steps(steps, size_t(std::max<int64_t>(0, last)));
+  r.adam.steps = checked_steps<T>(steps, size_t(std::max<int64_t>(0, last)));
   r.adam.rule = checked_rule(rule), r.adam.scale = scale;
   r.adam.weight = weight.data(), r.adam.first = first.data(), r.adam.second = second.data();
   if (average) r.adam.average = average->data();
   if (gradient) r.adam.gradient = gradient->data();
   r.width = int64_t(width), r.ids = data(ids), r.done = done.data(), r.last = last, r.still = still;
   if (taken) r.taken = taken->data();
+  int64_t steps_to_make = 0;
   for (size_t i = 0; i < chosen; ++i) {
     const int32_t had = r.done[r.ids ? size_t(r.ids[i]) : i];
     require(had >= 0 && had <= last && (!gradient || had < last), "a row has had steps that are to come");
+    steps_to_make += last - had;
   }
   const WithoutLock unlocked;
-  const int64_t part = std::max<int64_t>(1, together / std::max<int64_t>(1, r.width));
-  const int64_t parts = (int64_t(chosen) + part - 1) / part;
-  parallel(parts, threads_for(threads, size_t(parts)), [&](int64_t i) {
+  // Rows differ in how many steps they have to make up for, so parts are small.
+  const int64_t part = 16, parts = (int64_t(chosen) + part - 1) / part;
+  threads = threads_worth(threads, double(steps_to_make) * double(width) * multiplications);
+  parallel(parts, threads, [&](int64_t i) {
     kernels<T>().adam_rows(r, i * part, std::min(int64_t(chosen), (i + 1) * part));
   });
 }

@@ -113,16 +113,16 @@ template <class T> struct OuterArgs {
 struct AdamRule {
   double first, second, epsilon;  // shares of the old moments
 };
-struct AdamStep {
-  double rate;     // over the first moment's correction
-  double root;     // 1 over the root of the second moment's correction
-  double decay;    // what weights are multiplied by
-  double average;  // share of the old average
+template <class T> struct AdamStep {
+  T rate;     // over the first moment's correction
+  T root;     // 1 over the root of the second moment's correction
+  T decay;    // what weights are multiplied by
+  T average;  // share of the old average
 };
 
 template <class T> struct AdamArgs {
   AdamRule rule;
-  const AdamStep* steps;
+  const AdamStep<T>* steps;
   T *weight, *first, *second;
   T* average;                 // or null
   const T* gradient;          // or null, of rows alone

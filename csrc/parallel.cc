@@ -33,7 +33,7 @@ void pause() {
 
 // Looks again and again, for a tenth of a millisecond, whether `holds`.
 template <class Condition> void watch(const Condition& holds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(300);
   while (!holds() && std::chrono::steady_clock::now() < end)
     for (int i = 0; i < 4; ++i) pause();
 }

@@ -60,7 +60,7 @@ def adam(
     averages: list[_Array] | None,
     gradients: list[_Array],
     scale: float,
-    steps: NDArray[np.float64],
+    steps: _Array,
     rule: NDArray[np.float64],
     threads: int,
 ) -> None: ...
@@ -74,7 +74,7 @@ def adam_rows(
     scale: float,
     done: NDArray[np.int32],
     last: int,
-    steps: NDArray[np.float64],
+    steps: _Array,
     rule: NDArray[np.float64],
     still: bool,
     taken: _Array | None,

@@ -53,7 +53,8 @@ class Adam:
         self.second = {name: np.zeros_like(value) for name, value in weights.items()}
         self.averages = {n: w.copy() for n, w in weights.items()} if average else {}
         self._done = {name: np.zeros(len(weights[name]), np.int32) for name in rows}
-        self._table = np.empty((MOST_POSTPONED, 4))  # the steps since all rows were up to date
+        dtype = next(iter(weights.values())).dtype
+        self._table = np.empty((MOST_POSTPONED, 4), dtype)  # steps since all rows were up to date
         self._since = 0
 
     def readable(self) -> dict[str, Any]:

@@ -83,7 +83,9 @@ def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Arr
     if rng is None or not rate:
         return x, lambda d: (d, {})
     dropped = min(round(rate * 65536), 65535)
-    drawn = np.frombuffer(rng.bytes(2 * x.size), np.uint16).reshape(x.shape)
+    # Whole words: 0.06 ms for 750 rows of 128; rng.bytes takes 0.10, float32 numbers 0.19.
+    words = rng.bit_generator.random_raw(-(-x.size // 4))
+    drawn = words.view(np.uint16)[: x.size].reshape(x.shape)
     kept = np.multiply(drawn >= dropped, x.dtype.type(1 / (1 - dropped / 65536)), dtype=x.dtype)
     return x * kept, lambda d: (d * kept, {})
 
