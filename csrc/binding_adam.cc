@@ -1,4 +1,4 @@
-// The doors of the optimiser: shapes are checked, values and rows split over threads.
+// The doors of what training alone needs: shapes are checked, values and rows split over threads.
 #include <algorithm>
 
 #include "arrays.h"
@@ -114,6 +114,20 @@ template <class T> double squares(Each<const T> arrays, int threads) {
   return sum;
 }
 
+// See stages.dropout.
+template <class T, class Number>
+void dropout(Array<const T, 2> x, Array<const Number, 1> drawn, int dropped, double scale, Array<T, 2> out, int threads) {
+  const int64_t size = int64_t(x.size());
+  require(int64_t(drawn.size()) >= size && int64_t(out.size()) == size, "there must be a number and a place for each value");
+  const DropoutArgs<T, Number> a{x.data(), drawn.data(), Number(dropped), T(scale), out.data()};
+  const WithoutLock unlocked;
+  parallel((size + together - 1) / together, threads_worth(threads, double(size) * 8), [&](int64_t i) {
+    const int64_t end = std::min(size, (i + 1) * together);
+    if constexpr (sizeof(Number) == 1) kernels<T>().dropout_by_bytes(a, i * together, end);
+    else kernels<T>().dropout_by_words(a, i * together, end);
+  });
+}
+
 }  // namespace
 
 template <class T> void define_adam(nb::module_& m) {
@@ -122,6 +136,10 @@ template <class T> void define_adam(nb::module_& m) {
   m.def("adam_rows", &adam_rows<T>, own("weight"), own("first"), own("second"), none("average"), none("ids"),
         none("gradient"), "scale"_a, own("done"), "last"_a, own("steps"), own("rule"), "still"_a, none("taken"),
         "threads"_a);
+  const auto door = [&](auto function) {
+    m.def("dropout", function, own("x"), own("drawn"), "dropped"_a, "scale"_a, own("out"), "threads"_a);
+  };
+  door(&dropout<T, uint8_t>), door(&dropout<T, uint16_t>);
   m.def("squares", &squares<T>, own("arrays"), "threads"_a);
 }
 template void define_adam<float>(nb::module_&);

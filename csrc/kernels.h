@@ -140,6 +140,14 @@ template <class T> struct AdamRowsArgs {
   T* taken;                   // [ids, width] the rows as they are then; or null
 };
 
+template <class T, class Number> struct DropoutArgs {
+  const T* x;
+  const Number* drawn;        // a number for each value
+  Number dropped;             // those below are dropped
+  T scale;                    // of the others
+  T* out;
+};
+
 // Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
@@ -156,6 +164,8 @@ template <class T> struct Kernels {
   void (*adam)(const AdamArgs<T>&, int64_t begin, int64_t end);
   void (*adam_rows)(const AdamRowsArgs<T>&, int64_t begin, int64_t end);
   double (*squares)(const T* values, int64_t count);
+  void (*dropout_by_bytes)(const DropoutArgs<T, uint8_t>&, int64_t begin, int64_t end);
+  void (*dropout_by_words)(const DropoutArgs<T, uint16_t>&, int64_t begin, int64_t end);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
   double (*peak)(int64_t count);
   // Number of values of a packed matrix, and the packing itself. Pairs of bfloat16 lie in such

@@ -136,19 +136,18 @@ template <template <class> class Cell, class T, class O> struct Stretch {
     flush();
     for (int64_t row = 0; args.row && row < args.rows; ++row)
       if (!begun.at[row]) memset(args.d_projected + row * C::gates * hidden, 0, size_t(C::gates * hidden) * sizeof(T));
-    for (int64_t j = 0; j < hidden; ++j) {
-      const int64_t block = j / lanes<T>, lane = j % lanes<T>, p = block / blocks;
-      for (int g = 0; g < C::products; ++g) {
-        T* row = args.d_weight_hh + (gate_of_product<C>(g) * hidden + j) * hidden;
-        const T* from = sum_hh.at + p * hidden * inner + (block % blocks * C::products + g) * lanes<T> + lane;
-        for (int64_t k = 0; k < hidden; ++k) row[k] += from[k * inner];
-      }
+    each_block<T>(hidden, [&](int64_t block, auto n) {
+      const int64_t p = block / blocks, j = block * lanes<T>;
+      for (int g = 0; g < C::products; ++g)
+        add_turned(sum_hh.at + p * hidden * inner + (block % blocks * C::products + g) * lanes<T>, inner, n,
+                   args.d_weight_hh + (gate_of_product<C>(g) * hidden + j) * hidden);
       if constexpr (C::carry_in_output)
-        for (int64_t k = 0; k < hidden; ++k)
-          args.d_weight_ch[j * hidden + k] += sum_ch.at[(p * hidden + k) * lanes<T> + lane];
-      for (int g = 0; g < C::gradients; ++g)
-        args.d_bias[g * hidden + j] += sum_bias.at[p * step + (block % blocks * C::gradients + g) * lanes<T> + lane];
-    }
+        add_turned(sum_ch.at + p * hidden * lanes<T>, lanes<T>, n, args.d_weight_ch + j * hidden);
+      for (int g = 0; g < C::gradients; ++g) {
+        T* to = args.d_bias + g * hidden + j;
+        store(to, load(to, n) + load(sum_bias.at + p * step + (block % blocks * C::gradients + g) * lanes<T>), n);
+      }
+    });
   }
 
  private:
@@ -161,6 +160,18 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   const O* left_column(const Buffer<T>& whole, const Buffer<O>& halves, int64_t l) const {
     if constexpr (brief) return halves.at + l * left_step / 2;
     else return whole.at + l * left_step;
+  }
+  // to [rows, hidden] += from [hidden, rows], of whose vectors the first `rows` lanes count.
+  void add_turned(const T* from, int64_t stride, int64_t rows, T* to) const {
+    each_block<T>(hidden, [&](int64_t block, auto n) {
+      Vec<T> part[lanes<T>];
+      for (int64_t k = 0; k < lanes<T>; ++k) part[k] = k < n ? load(from + (block * lanes<T> + k) * stride) : Vec<T>{};
+      transpose<T>(part);
+      for (int64_t row = 0; row < rows; ++row) {
+        T* at = to + row * hidden + block * lanes<T>;
+        store(at, load(at, n) + part[row], n);
+      }
+    });
   }
   void make_columns() const {
     for (int64_t p = 0; p < panels; ++p)

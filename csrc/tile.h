@@ -102,6 +102,37 @@ inline __attribute__((always_inline)) void each_block(int64_t units, Work&& work
   if (whole * lanes<T> < units) work(whole, units - whole * lanes<T>);
 }
 
+// Rows become columns: each round interleaves the first half of the rows with the second.
+template <class T> inline void transpose(Vec<T> (&rows)[lanes<T>]) {
+  constexpr int half = lanes<T> / 2;
+  using Index = typename IndexOf<T>::type;
+  Index low{}, high{};
+  for (int i = 0; i < lanes<T>; ++i) low[i] = i / 2 + i % 2 * lanes<T>, high[i] = low[i] + half;
+  for (int round = 1; round < lanes<T>; round *= 2) {
+    Vec<T> turned[lanes<T>];
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) {
+      turned[2 * i] = __builtin_shuffle(rows[i], rows[i + half], low);
+      turned[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + half], high);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<T>; ++i) rows[i] = turned[i];
+  }
+}
+
+// A vector of rows [rows, count], at most as many as it has lanes, as columns: to[k][row], zero beyond.
+template <class T>
+inline void copy_turned(const T* from, int64_t stride, int64_t rows, int64_t count, T* to, int64_t to_stride) {
+  each_block<T>(count, [&](int64_t block, auto n) {
+    const int64_t k = block * lanes<T>;
+    Vec<T> part[lanes<T>];
+#pragma GCC unroll 16
+    for (int row = 0; row < lanes<T>; ++row) part[row] = row < rows ? load(from + row * stride + k, n) : Vec<T>{};
+    transpose<T>(part);
+    for (int64_t i = 0; i < n; ++i) store(to + (k + i) * to_stride, part[i]);
+  });
+}
+
 // The k-th term of a packed operand, of numbers given by value(k); zero beyond `inner`.
 template <class O, class Value> inline O term(int64_t k, int64_t inner, Value&& value) {
   if constexpr (depth<O> == 1) return value(k);
@@ -114,6 +145,13 @@ template <class O> int64_t gates_size(int64_t gates, int64_t inner, int64_t hidd
 }
 template <class O, class T>
 void pack_gates(const T* weight, int64_t gates, int64_t inner, int64_t hidden, T* out) {
+  if constexpr (depth<O> == 1) {
+    for (int64_t first = 0; first < hidden; first += lanes<T>)
+      for (int64_t gate = 0; gate < gates; ++gate)
+        copy_turned(weight + (gate * hidden + first) * inner, inner, hidden - first, inner,
+                    out + (first * inner * gates) + gate * lanes<T>, gates * lanes<T>);
+    return;
+  }
   O* packed = reinterpret_cast<O*>(out);
   for (int64_t first = 0; first < hidden; first += lanes<O>)
     for (int64_t k = 0; k < terms<O>(inner); ++k)
@@ -131,6 +169,14 @@ template <class O> int64_t panels_size(int64_t inner, int64_t columns) {
 template <class O, class T>
 void pack_panels(const T* matrix, int64_t inner, int64_t columns, bool transposed, T* out) {
   constexpr int64_t width = panel_vectors * lanes<O>;
+  if constexpr (depth<O> == 1) {
+    if (transposed) {
+      for (int64_t first = 0; first < (columns + width - 1) / width * width; first += lanes<T>)
+        copy_turned(matrix + first * inner, inner, columns - first, inner,
+                    out + first / width * width * inner + first % width, width);
+      return;
+    }
+  }
   O* packed = reinterpret_cast<O*>(out);
   for (int64_t first = 0; first < columns; first += width)
     for (int64_t k = 0; k < terms<O>(inner); ++k)

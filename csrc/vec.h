@@ -35,6 +35,9 @@ typedef double DoubleLoose __attribute__((vector_size(vector_bytes), aligned(8),
 template <class T> struct VectorOf;
 template <> struct VectorOf<float> { using type = FloatVector; using loose = FloatLoose; };
 template <> struct VectorOf<double> { using type = DoubleVector; using loose = DoubleLoose; };
+template <class T> struct IndexOf;
+template <> struct IndexOf<float> { typedef int32_t type __attribute__((vector_size(vector_bytes))); };
+template <> struct IndexOf<double> { typedef int64_t type __attribute__((vector_size(vector_bytes))); };
 template <class T> using Vec = typename VectorOf<T>::type;
 template <class T> constexpr int lanes = vector_bytes / int(sizeof(T));
 

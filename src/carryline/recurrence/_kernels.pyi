@@ -80,6 +80,9 @@ def adam_rows(
     taken: _Array | None,
     threads: int,
 ) -> None: ...
+def dropout(
+    x: _Array, drawn: _Array, dropped: int, scale: float, out: _Array, threads: int
+) -> None: ...
 def squares(arrays: list[_Array], threads: int) -> float: ...
 def recurrence_forward(
     cell: int,

@@ -281,6 +281,14 @@ class Layer:
         return found
 
 
+def dropout(x: Array, drawn: Array, dropped: int, scale: float, threads: int) -> Array:
+    """x [rows, width], each value times `scale` where its number of `drawn` (uint8 or uint16, one
+    for each value) is not below `dropped`, else 0."""
+    out = empty(x.shape, x.dtype)
+    _kernels.dropout(x, drawn, dropped, scale, out, threads)
+    return out
+
+
 def distinct(ids: Array, plan: Plan, vocabulary: int) -> tuple[NDArray[np.int64], Rows]:
     """The different ids of a batch, rising, and for each token its id's place among them.
 

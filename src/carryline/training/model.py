@@ -35,7 +35,7 @@ def logits(
     plan = ragged.plan
 
     def dropout(x: Array) -> Array:
-        dropped: Array = way(stages.dropout(x, config.dropout, rng))
+        dropped: Array = way(stages.dropout(x, config.dropout, rng, threads))
         return dropped
 
     cell, last = cells.CELLS[config.cell], len(config.hidden) - 1

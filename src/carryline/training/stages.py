@@ -75,19 +75,22 @@ def embedding(weight: Any, ids: NDArray[np.int64]) -> tuple[Array, Back]:
     return weight[ids], back
 
 
-def dropout(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Back]:
+def dropout(
+    x: Array, rate: float, rng: np.random.Generator | None, threads: int
+) -> tuple[Array, Back]:
     """Each value 0 with probability `rate`, the others over 1 - rate (Srivastava et al. 2014).
 
-    The probability is a multiple of 2^-16. All stay without an `rng`.
+    x: [rows, width]. The probability is a multiple of 2^-16. All stay without an `rng`.
     """
     if rng is None or not rate:
         return x, lambda d: (d, {})
-    dropped = min(round(rate * 65536), 65535)
-    # Whole words: 0.06 ms for 750 rows of 128; rng.bytes takes 0.10, float32 numbers 0.19.
-    words = rng.bit_generator.random_raw(-(-x.size // 4))
-    drawn = words.view(np.uint16)[: x.size].reshape(x.shape)
-    kept = np.multiply(drawn >= dropped, x.dtype.type(1 / (1 - dropped / 65536)), dtype=x.dtype)
-    return x * kept, lambda d: (d * kept, {})
+    # Drawing is what takes time, so no bit more than needed: 0.03 ms for 750 rows of 128 at a rate
+    # of 1/2, 0.06 at most; rng.random(float32) takes 0.19.
+    number, all_of_them = (np.uint8, 256) if (rate * 256).is_integer() else (np.uint16, 65536)
+    dropped = min(round(rate * all_of_them), all_of_them - 1)
+    words = rng.bit_generator.random_raw(-(-x.size * np.dtype(number).itemsize // 8))
+    how = words.view(number), dropped, 1 / (1 - dropped / all_of_them), threads
+    return kernels.dropout(x, *how), lambda d: (kernels.dropout(d, *how), {})
 
 
 def recurrence(
