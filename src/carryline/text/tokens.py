@@ -64,7 +64,8 @@ class Tokenizer:
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         self._document = _document(merges)
-        self._tokenizer = tokenizers.Tokenizer.from_str(self.to_json())
+        self._json = json.dumps(self._document, ensure_ascii=False, separators=(",", ":"))
+        self._tokenizer = tokenizers.Tokenizer.from_str(self._json)
         self._words = Words(self._tokenizer)
 
     @classmethod
@@ -124,7 +125,7 @@ class Tokenizer:
 
     def to_json(self) -> str:
         """The contents of `tokenizer.json`; the `tokenizers` library reads it to the same ids."""
-        return json.dumps(self._document, ensure_ascii=False, separators=(",", ":"))
+        return self._json
 
     @property
     def size(self) -> int:
