@@ -30,10 +30,12 @@ bool has_avx512() {
 bool has_avx512_bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
+// Double precision serves gradient checks, and pairs without an instruction for them nothing but
+// trying: those of avx2 do for wider vectors, too, and a third of the time to compile is saved.
 const InstructionSet all[] = {
 #if defined(__x86_64__)
-    {"avx512_bf16", has_avx512_bf16, avx512_bf16::single, avx512_bf16::twofold, avx512_bf16::paired},
-    {"avx512", has_avx512, avx512::single, avx512::twofold, avx512::paired},
+    {"avx512_bf16", has_avx512_bf16, avx512::single, avx2::twofold, avx512_bf16::paired},
+    {"avx512", has_avx512, avx512::single, avx2::twofold, avx2::paired},
     {"avx2", has_avx2, avx2::single, avx2::twofold, avx2::paired},
 #endif
     {"baseline", always, baseline::single, baseline::twofold, baseline::paired},

@@ -30,11 +30,18 @@ template <class T, class O> constexpr Kernels<T> table() {
   };
 }
 
+// Of each instruction set, those that dispatch.cc names: to compile one takes some ten seconds.
+#if CARRYLINE_SINGLE
 extern const Kernels<float> single;
-extern const Kernels<double> twofold;
-extern const Kernels<float> paired;
 const Kernels<float> single = table<float, float>();
+#endif
+#if CARRYLINE_TWOFOLD
+extern const Kernels<double> twofold;
 const Kernels<double> twofold = table<double, double>();
+#endif
+#if CARRYLINE_PAIRED
+extern const Kernels<float> paired;
 const Kernels<float> paired = table<float, Pair>();
+#endif
 
 }  // namespace carryline::CARRYLINE_ISA

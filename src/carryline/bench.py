@@ -19,7 +19,6 @@ from carryline.model.config import Config, preset
 from carryline.model.network import Network
 from carryline.recurrence import machine
 from carryline.recurrence.ragged import Ragged
-from carryline.training.draws import DROPOUT, generator
 from carryline.training.loop import Labelled, Run, Trainer
 from carryline.training.progress import Callback
 
@@ -162,8 +161,7 @@ class TrainingSteps:
         """One step; the loss."""
         fresh = ragged.like(ragged.values)  # its plan is made anew, as in an epoch
         config, self.steps = self.trainer.run.config, self.steps + 1
-        rng = generator(config.seed, DROPOUT, 1, self.steps)
-        return self.trainer.step(fresh, targets, config.learning_rate, None, rng)[0]
+        return self.trainer.step(fresh, targets, config.learning_rate, (1, self.steps))[0]
 
 
 def made_weights(config: Config, vocabulary: int) -> dict[str, NDArray[np.float32]]:

@@ -115,12 +115,9 @@ class Trainer:
         for index, chosen in enumerate(epoch_batches(run.config, self.lengths, number)):
             rate = learning_rate(run.config, (number - 1) * self.steps + index, self.steps)
             batch, weights = self.data.ragged.take(chosen), self.data.weights
+            shares = None if weights is None else weights[chosen]
             loss, correct = self.step(
-                batch,
-                self.data.targets[chosen],
-                rate,
-                None if weights is None else weights[chosen],
-                generator(run.config.seed, DROPOUT, number, index),
+                batch, self.data.targets[chosen], rate, (number, index), shares
             )
             self.check(loss, number, index + 1)
             texts, tokens = texts + len(chosen), tokens + int(batch.offsets[-1])
@@ -154,14 +151,15 @@ class Trainer:
         batch: Ragged,
         targets: NDArray[np.int64],
         rate: float,
-        weights: NDArray[np.float32] | None,
-        rng: np.random.Generator,
+        place: tuple[int, int],
+        weights: NDArray[np.float32] | None = None,
     ) -> tuple[float, int]:
         """One optimiser step; the batch's mean loss and how many texts it got right.
 
-        rng: what dropout draws from.
+        place: its epoch (from 1) and its number there (from 0), by which dropout draws.
         """
         config, way = self.run.config, Way()
+        rng = generator(config.seed, DROPOUT, *place) if config.dropout else None
         if not config.mask:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
         order = batch.plan.order

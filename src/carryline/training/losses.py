@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.config import Config
+from carryline.recurrence.cells import sigmoid
 from carryline.training.stages import Back
 
 Array = NDArray[Any]
@@ -42,12 +43,10 @@ def _softmax(logits: Array, targets: Targets) -> tuple[Array, Array]:
 
 
 def _binary(logits: Array, targets: Targets) -> tuple[Array, Array]:
-    """The same of one logit, in the form that neither overflows nor loses small chances."""
+    """The same of one logit x: log(1 + e^x) - x y, and sigmoid(x) - y."""
     x = logits[:, 0]
-    small = np.exp(-np.abs(x))
-    each = np.maximum(x, 0) - x * targets + np.log1p(small)
-    chance = np.where(x >= 0, 1, small) / (1 + small)
-    return each, (chance - targets).astype(x.dtype)[:, None]
+    y = targets.astype(x.dtype)
+    return np.logaddexp(0, x) - x * y, (sigmoid(x) - y)[:, None]
 
 
 def text_weights(
