@@ -88,9 +88,9 @@ inline void check_starts(const Starts& starts, size_t texts, size_t tokens) {
   require(starts(starts.shape(0) - 1) == int64_t(tokens), "starts must end at the number of tokens");
 }
 
-// Products too small to be worth a second thread: some 0.1 ms of work.
+// Products too small to be worth a second thread: some 0.02 ms of work.
 inline int threads_worth(int threads, double multiplications) {
-  return std::max(1, std::min(threads, int(multiplications / 4e6)));
+  return std::max(1, std::min(threads, int(multiplications / 1e6)));
 }
 
 // The kernels in use; throws for what is not there.
