@@ -80,3 +80,14 @@ def test_drop_in_gives_the_same_and_is_faster() -> None:
     assert rates["carryline"] > 2 * rates["torch.nn.LSTM"]
     assert result["faster"]["median"] == pytest.approx(rates["carryline"] / rates["torch.nn.LSTM"])
     assert any(line.startswith("carryline is") for line in lines)
+
+
+def test_by_hand_agrees_with_finite_differences() -> None:
+    lines = run("by_hand.py")
+    for stage in ("embedding", "recurrence", "pooling", "dense", "ReLU", "head", "loss"):
+        assert [line.split(":")[0] for line in lines].count(stage) == 1
+        assert [line.split(":")[0] for line in lines].count(f"by {stage}") == 1
+    begin = lines.index("BESIDE FINITE DIFFERENCES: the largest difference")
+    found = {name: float(value) for name, value, *_ in map(str.split, lines[begin + 1 :])}
+    assert len(found) == 12  # all weights, and the largest
+    assert 0 < found.pop("all") == max(found.values()) < 1e-8
