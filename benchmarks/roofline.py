@@ -6,7 +6,8 @@ Every part of a training step is timed by itself, at the best of the rounds. The
 several things at once, so products of the same sizes, made by the same tiles on the same threads,
 stand for theirs: forward less its product is activations, states and what is saved; backward less
 its two products is the pointwise part and the sums by distinct token. Python is what the whole step
-takes beyond all parts.
+takes beyond all parts. Of the embedding only the rows of a batch are read and stepped; the steps
+that these have missed are in Adam's part.
 
 The limit of a part is its operations over the fp32 multiply-add peak of the threads (measured
 before and after, on registers alone), or, for what only moves memory, its bytes over the rate at
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 import common
 from batches import Batches, options, ours, prepare, read
@@ -30,6 +30,9 @@ from carryline.model.config import preset
 from carryline.recurrence import _kernels, kernels, machine
 from carryline.recurrence.cells import CELLS, shapes
 from carryline.recurrence.ragged import Ragged
+from carryline.training import stages
+from carryline.training.adam import Adam
+from carryline.training.model import EMBEDDING
 from common import Result
 
 CHUNK = 960  # tokens of a product that stands for one in a time loop: they stay in the caches
@@ -82,8 +85,8 @@ class Bench:
     def outer(self, left: int, right: int) -> float:
         """Of the sums of outer products [tokens, left] x [tokens, right] for both directions."""
         a = np.full((CHUNK, left), 0.01, np.float32)
-        b, out = np.full((CHUNK, right), 0.01, np.float32), np.zeros((left, right), np.float32)
-        return self._by_chunks(lambda: _kernels.outer(a, b, out, False, self.threads))
+        b, out = np.full((CHUNK, right), 0.01, np.float32), np.zeros((1, left, right), np.float32)
+        return self._by_chunks(lambda: _kernels.outer(a[None], b, out, False, self.threads))
 
     def _by_chunks(self, work: Callable[[], object]) -> float:
         """Of as many chunks as both directions' tokens are."""
@@ -151,26 +154,35 @@ def rest(batches: Batches, bench: Bench) -> list[Part]:
     steps = ours(batches, bench.threads)
     steps()
     whole = min(seconds(steps) for _ in range(bench.rounds))
-    weight = torch.nn.Parameter(torch.zeros(batches.vocabulary, bench.inputs))
-    adam = torch.optim.AdamW([weight], fused=True)
-    weight.grad = torch.zeros_like(weight)
-    ids = [torch.from_numpy(found) for found, _ in bench.found]
-    kept = 4.0 * weight.numel()
+    adam, gradients = steps.trainer.optimizer, made_gradients(steps.trainer.optimizer, bench)
+    rows = 4.0 * bench.rows * bench.inputs
+    others = 4.0 * sum(weight.size for name, weight in adam.weights.items() if name != EMBEDDING)
 
     def embed(index: int) -> None:
-        torch.nn.functional.embedding(ids[index], weight).sum().backward()  # type: ignore[no-untyped-call]
+        x, back = stages.embedding(bench.table, bench.found[index][0])
+        back(x)
 
-    torch.set_num_threads(1)  # as `train` does
+    def step(index: int) -> None:
+        adam.step(gradients[index], 1e-3)
+
     return [
         Part("plan, distinct tokens", bench.time(gather)),
-        Part("embedding, both ways", bench.time(embed), bytes=len(bench.batches) * 2 * kept),
-        Part("Adam", bench.time(lambda _: adam.step()), bytes=len(bench.batches) * 7 * kept),
+        Part("embedding, both ways", bench.time(embed), bytes=2 * rows),
+        Part("Adam", bench.time(step), bytes=7 * (rows + len(bench.batches) * others)),
         Part("whole step", whole),
     ]
 
 
+def made_gradients(adam: Adam, bench: Bench) -> list[stages.Gradients]:
+    """For each batch gradients of all weights, of the embedding by the batch's rows."""
+    whole = {name: np.full_like(weight, 0.01) for name, weight in adam.weights.items()}
+    return [
+        whole | {EMBEDDING: stages.Rows(ids, np.full((len(ids), bench.inputs), 0.01, np.float32))}
+        for ids, _ in bench.found
+    ]
+
+
 def measure(asked: Any) -> Result:
-    torch.set_num_threads(asked.threads)
     batches = prepare(read(asked), preset("lecture", batch_size=asked.batch_size), asked.batches)
     peak, copy = machine.peak_flops(asked.threads), machine.copy_rate(asked.threads)
     bench = Bench(batches, asked.threads, asked.rounds)

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from carryline.training import losses
+from carryline.training.model import logits
+from carryline.training.stages import Way
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 Settings = list[dict[str, Any]]
@@ -80,3 +86,41 @@ def test_drop_in_gives_the_same_and_is_faster() -> None:
     assert rates["carryline"] > 2 * rates["torch.nn.LSTM"]
     assert result["faster"]["median"] == pytest.approx(rates["carryline"] / rates["torch.nn.LSTM"])
     assert any(line.startswith("carryline is") for line in lines)
+
+
+def test_by_hand_agrees_with_finite_differences() -> None:
+    lines = run("by_hand.py")
+    for stage in ("embedding", "recurrence", "pooling", "dense", "ReLU", "head", "loss"):
+        assert [line.split(":")[0] for line in lines].count(stage) == 1
+        assert [line.split(":")[0] for line in lines].count(f"by {stage}") == 1
+    begin = lines.index("BESIDE FINITE DIFFERENCES: the largest difference")
+    found = {name: float(value) for name, value, *_ in map(str.split, lines[begin + 1 :])}
+    assert len(found) == 12  # all weights, and the largest
+    assert 0 < found.pop("all") == max(found.values()) < 1e-8
+
+
+def test_gradient_flow_gives_picture_and_table(tmp_path: Path) -> None:
+    picture = tmp_path / "flow.png"
+    lines = run("gradient_flow.py", "--output", str(picture), "--texts", "200", "--epochs", "2")
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n")
+    rows = [line.split() for line in lines[3:-2]]
+    tokens, *norms = zip(*rows, strict=True)
+    assert f"'{' '.join(tokens)}': bad" in lines[0]
+    forward, _, reverse, _, _ = ([float(value) for value in column] for column in norms)
+    assert forward[-1] ** 2 + reverse[0] ** 2 == pytest.approx(1, abs=1e-3)  # shares of all of it
+    assert max(*forward[:-1], *reverse[1:]) < 1
+
+
+def test_gradient_flow_is_that_of_the_kernels() -> None:
+    """By the embedding of every token of a sentence, against the stages that train."""
+    made = runpy.run_path(str(EXAMPLES / "gradient_flow.py"))
+    classifier = made["trained"](100, 1)
+    model, text = classifier.trained, "the film was not good"
+    found = made["flow"](classifier, text, "bad")
+    weights = {name: value.astype(float) for name, value in model.network.weights.items()}
+    ids, way = model.tokenizer.encode_batch([text]), Way()
+    target = np.array([model.classes.index("bad")])
+    way(losses.loss(logits(model.config, weights, ids, way, 1), target, None))
+    by_row = way.back(1.0)[1]["embedding.weight"]
+    norms = np.linalg.norm(by_row.values, axis=1)[np.searchsorted(by_row.ids, ids.values)]
+    np.testing.assert_allclose(found.word / found.word[0], norms / norms[0], rtol=1e-9)

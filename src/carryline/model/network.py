@@ -1,4 +1,4 @@
-"""The network on arrays, for predicting: embedding, recurrence, pooling, head. No torch.
+"""The network that predicts: embedding, recurrence, pooling, head.
 
 Every stage gives a text the same bits whatever texts stand beside it and however many threads run.
 """

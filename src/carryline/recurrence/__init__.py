@@ -1,1 +1,1 @@
-"""The recurrence, without torch: batches, the reference cells, the compiled kernels."""
+"""The recurrence: batches, the reference cells, the compiled kernels."""

@@ -1,1 +1,1 @@
-"""Training: the model under autograd, batches, the loop; checkpoints and who watches a run."""
+"""Training: stages with their way back, Adam, batches, the loop; checkpoints, who watches a run."""
