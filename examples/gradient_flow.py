@@ -111,8 +111,9 @@ def visit(w: Any, x: Array, walk: Sequence[int]) -> list[tuple[Array, Array]]:
 def by_last(weights: dict[str, Array], last: Array, target: int) -> Array:
     """The gradient of the loss by both directions' last states, by way of the stages above."""
     way = Way()
-    y = way(stages.dense(last[None], network.part(weights, "dense"), threads=1))
-    z = way(stages.dense(way(stages.relu(y)), network.part(weights, "head"), threads=1))
+    y = way(stages.dense(last[None], network.part(weights, "dense"), threads=1), "dense")
+    a = way(stages.relu(y))
+    z = way(stages.dense(a, network.part(weights, "head"), threads=1), "head")
     way(losses.loss(z, np.array([target]), None))
     d: Array = way.back(1.0)[0][0]
     return d

@@ -73,7 +73,7 @@ class Adam:
         self.steps += 1
         self._table[self._since] = self._numbers(rate)
         self._since += 1
-        whole = {name: d for name, d in gradients.items() if not isinstance(d, Rows)}
+        whole = {name: d for name, d in gradients.items() if name not in self._done}
         weights, first, second = (
             [of[name] for name in whole] for of in (self.weights, self.first, self.second)
         )
@@ -82,9 +82,9 @@ class Adam:
             weights, first, second, averages, list(whole.values()), scale,
             self._table[self._since - 1 : self._since], RULE, self.threads,
         )  # fmt: skip
-        for name, d in gradients.items():
-            if isinstance(d, Rows):
-                self._rows(name, d.ids, d.values, scale)
+        for name in self._done.keys() & gradients.keys():
+            d = gradients[name]
+            self._rows(name, *(d if isinstance(d, Rows) else (None, d)), scale)
 
     def state(self) -> dict[str, dict[str, Array]]:
         """All that a step changes, but for the number of `steps`: arrays to be kept or filled."""

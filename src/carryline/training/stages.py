@@ -33,6 +33,7 @@ class States(NamedTuple):
 
     all: Array | None = None  # [tokens, directions * hidden]
     last: Array | None = None  # [directions, texts, hidden], by rank
+    carry: Array | None = None  # the same of the carry
     largest: Array | None = None  # [texts, directions * hidden] of each text's, by rank
     mean: Array | None = None  # the same
 
@@ -62,8 +63,23 @@ class Way:
         while self._passed:
             name, back = self._passed.pop()
             d, own = back(d)
-            gradients |= {f"{name}.{key}": value for key, value in own.items()}
+            for key, by_weight in own.items():
+                full = f"{name}.{key}"
+                gradients[full] = _together(gradients.get(full), by_weight)
         return d, gradients
+
+
+def _together(one: Any, other: Any) -> Any:
+    """The gradient by a weight that several stages share."""
+    if one is None:
+        return other
+    if isinstance(one, Rows):
+        one, other = other, one
+    if isinstance(other, Rows):
+        assert not isinstance(one, Rows)
+        one[other.ids] += other.values
+        return one
+    return one + other
 
 
 def embedding(weight: Any, ids: NDArray[np.int64]) -> tuple[Array, Back]:
@@ -120,9 +136,9 @@ def recurrence(
 
     def back(d: States) -> tuple[Any, Gradients]:
         none = np.zeros(shape, x.dtype)
-        last = none if d.last is None else d.last
+        last, carry = (none if by is None else by for by in (d.last, d.carry))
         found = layer.backward(
-            plan, trace, x, row, d.all, last, none,
+            plan, trace, x, row, d.all, last, carry,
             d_largest=d.largest, d_mean=d.mean, by_x=True, threads=threads,
         )  # fmt: skip
         return found.x, {
@@ -131,7 +147,7 @@ def recurrence(
             for name, by_weight in own.items()
         }
 
-    return States(trace.states, trace.h, trace.largest, trace.mean), back
+    return States(trace.states, trace.h, trace.c, trace.largest, trace.mean), back
 
 
 def every(states: States) -> tuple[Array, Back]:
