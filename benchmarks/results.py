@@ -28,12 +28,14 @@ BF16 = (
     if "avx512_bf16" in instruction_sets()
     else []
 )
-REVIEWS, SHORT = ("imdb-train.parquet",), ("mr.csv", "trec-train.csv")
+REVIEWS = ("imdb-train.parquet",)
+SHORT = {"short.py": ("mr.csv", "trec-train.csv"), "start.py": ("mr.csv",)}
 COMMANDS = (
     ["training.py", "--packed", "2", "--keras", "4"],
     ["training.py", "--net", "128,256,2x256,512", "--batches", "4"],
     *BF16,
     ["short.py"],
+    ["start.py"],
     ["cells.py"],
     ["inference.py"],
     ["latency.py"],
@@ -46,7 +48,7 @@ def files(benchmark: str) -> list[Path]:
     """The data of a benchmark, those that are there."""
     beside = HERE.parent.parent / "shared" / "data"
     folder = Path(os.environ.get("CARRYLINE_DATA") or beside)
-    names = SHORT if benchmark == "short.py" else REVIEWS
+    names = SHORT.get(benchmark, REVIEWS)
     return [folder / name for name in names if (folder / name).is_file()]
 
 

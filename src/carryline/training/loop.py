@@ -124,6 +124,7 @@ class Trainer:
             loss_sum, right = loss_sum + loss * len(chosen), right + correct
             run.progress.step(number, run.config.epochs, tokens, total, loss_sum / texts)
             after_step()
+        self.optimizer.settle()  # the steps that it postponed are the epoch's, too
         seconds = time.perf_counter() - began
         return self.finish(
             {
