@@ -84,7 +84,8 @@ class Adam:
         )  # fmt: skip
         for name in self._done.keys() & gradients.keys():
             d = gradients[name]
-            self._rows(name, *(d if isinstance(d, Rows) else (None, d)), scale)
+            ids, values = d if isinstance(d, Rows) else (None, d)
+            self._rows(name, ids, values, scale)
 
     def state(self) -> dict[str, dict[str, Array]]:
         """All that a step changes, but for the number of `steps`: arrays to be kept or filled."""
