@@ -38,7 +38,6 @@ from carryline.bench import Contender, forward_flop, made_up, seconds
 from carryline.model.config import Config, preset
 from carryline.recurrence.machine import peak_flops
 from carryline.recurrence.ragged import Ragged
-from carryline.training.process import one_torch_thread
 from common import Result
 
 OURS, PADDED = "carryline", "torch padded"
@@ -122,9 +121,8 @@ def one_long(config: Config, asked: argparse.Namespace) -> Result:
     def step() -> None:
         losses.append(steps.step(*steps.batches[0]))
 
-    with one_torch_thread():
-        step()
-        taken = seconds(step)
+    step()
+    taken = seconds(step)
     return {"tokens": batches.tokens, "seconds": taken, "losses": losses}
 
 
@@ -140,8 +138,7 @@ class BesidePool:
         for batch in self.steps.batches:
             torch.set_num_threads(self.threads)
             self.product()
-            with one_torch_thread():
-                taken += seconds(self.step, *batch)
+            taken += seconds(self.step, *batch)
         return taken
 
     def step(self, ragged: Ragged, targets: NDArray[np.int64]) -> None:
