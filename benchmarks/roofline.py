@@ -81,8 +81,8 @@ class Bench:
 
     def outer(self, left: int, right: int) -> float:
         """Of the sums of outer products [tokens, left] x [tokens, right] for both directions."""
-        a = np.full((CHUNK, left), 0.01, np.float32)
-        b, out = np.full((CHUNK, right), 0.01, np.float32), np.zeros((left, right), np.float32)
+        a = np.full((1, CHUNK, left), 0.01, np.float32)
+        b, out = np.full((CHUNK, right), 0.01, np.float32), np.zeros((1, left, right), np.float32)
         return self._by_chunks(lambda: _kernels.outer(a, b, out, False, self.threads))
 
     def _by_chunks(self, work: Callable[[], object]) -> float:

@@ -1,1 +1,1 @@
-"""Training: the model under autograd, batches, the loop; checkpoints and who watches a run."""
+"""Training: stages with gradients, batches, the loop; checkpoints and who watches a run."""
