@@ -223,6 +223,9 @@ def test_loss_of_logits_that_are_not_finite(outputs: int, wrong: float) -> None:
             found, back = losses.loss(logits, np.array([0, target, 0]), weights)
             assert not np.isfinite(found)
             back(1.0)
+    far = np.array([[3e38, -3e38, 0]], np.float32)  # their difference is none of float32's
+    assert losses.loss(far, np.array([1]), None)[0] == np.inf
+    assert losses.loss(far, np.array([0]), None)[0] == 0
 
 
 def test_texts_that_count_nothing_have_no_loss() -> None:
