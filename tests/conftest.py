@@ -98,7 +98,7 @@ def model(trained: TextClassifier, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @dataclass
 class Maker:
-    """Makes classifiers that are saved and loaded, never trained: no torch is needed for them."""
+    """Makes classifiers that are saved and loaded, never trained."""
 
     folder: Path
     tokenizer: Tokenizer

@@ -43,7 +43,7 @@ def test_threads_are_checked() -> None:
         bench.measure(0)
 
 
-def test_without_torch_training_is_left_out(python: Callable[..., Any]) -> None:
+def test_training_is_measured_without_torch(python: Callable[..., Any]) -> None:
     script = """
 import sys
 sys.modules["torch"] = None
@@ -54,8 +54,7 @@ cli.main(["bench", "--threads", "1"])
     done = python(script)
     assert done.returncode == 0, done.stderr
     lines = dict(line.split("  ", 1) for line in done.stdout.splitlines())
-    assert "torch is not installed" in lines["training"]
-    assert "tokens/s" in lines["predicting"]
+    assert all("tokens/s" in lines[name] for name in ("training", "predicting"))
 
 
 def test_operations_of_a_token_are_those_of_the_products() -> None:
@@ -89,9 +88,9 @@ def test_training_steps_run_over_every_batch_with_the_preset_rate() -> None:
     batches = [bench.made_up(lengths, 300) for lengths in ([3, 5], [1, 2])]
     targets = [np.array([0, 1]), np.array([1, 0])]
     steps = bench.TrainingSteps(config, 300, batches, targets, 1)
-    before = steps.trainer.model.arrays()
+    before = steps.trainer.weights()
     steps()
-    after = steps.trainer.model.arrays()
+    after = steps.trainer.weights()
     assert all((before[name] != after[name]).any() for name in before)
     losses = [steps.step(batches[0], targets[0]) for _ in range(20)]
     assert losses[-1] < losses[0]
@@ -138,10 +137,11 @@ def test_a_contender_may_count_its_own_seconds() -> None:
 
 
 def test_benchmarks_measure_time_in_no_other_way() -> None:
-    """One clock, read in one place."""
+    """One clock, read in one place; but for the worker that runs the Carryline of another folder,
+    which may have no such place."""
     folder = Path(__file__).resolve().parent.parent / "benchmarks"
     others = {f.name for f in folder.glob("*.py") if "perf_counter" in f.read_text("utf-8")}
-    assert others == set()
+    assert others == {"beside_worker.py"}
 
 
 def test_copying_is_measured_on_every_thread() -> None:

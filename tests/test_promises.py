@@ -283,6 +283,28 @@ def test_promise_6_predicting_imports_nothing_of_training(model: Path, python: R
     assert "good" in done.stdout
 
 
+TRAINED = """
+import sys
+for name in ("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "pandas"):
+    sys.modules[name] = None  # cannot be imported
+from carryline import TextClassifier
+texts, labels = ["good film", "bad film", "no film", "good"] * 10, ["a", "b", "b", "a"] * 10
+settings = dict(vocabulary=260, hidden=[8, 6], epochs=2, clip=1.0, average=0.9, dropout=0.1)
+for preset in ("lecture", "base"):
+    classifier = TextClassifier(preset, **settings).fit(texts, labels, valid=0.2, out=sys.argv[1])
+    print(classifier.evaluate(texts, labels)["accuracy"])
+    del sys.argv[1]
+"""
+
+
+def test_promise_6_training_needs_neither_torch_nor_what_measures_and_paints(
+    python: Run, tmp_path: Path
+) -> None:
+    done = python(TRAINED, tmp_path / "one", tmp_path / "other")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 2
+
+
 # --- 7. Each of these has a defined result
 
 

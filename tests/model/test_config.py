@@ -52,6 +52,7 @@ configs = st.builds(
     warmup=st.floats(0, 1),
     weight_decay=st.floats(0, 1, exclude_max=True),
     clip=st.floats(0, allow_infinity=False),
+    average=st.floats(0, 1, exclude_max=True),
     keep=st.sampled_from(KEEPS),
     patience=st.integers(0),
     class_weights=st.sampled_from(CLASS_WEIGHTS),
@@ -97,6 +98,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("learning_rate", float("inf")), ("schedule", "linear"), ("warmup", 1.1),
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
     ("clip", float("inf")), ("clip", float("nan")), ("patience", -1),
+    ("average", 1.0), ("average", -0.1), ("average", float("nan")),
     ("keep", "f1"), ("class_weights", "yes"),
     ("seed", -1), ("seed", 1 << 63), ("precision", "fp16"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The network on arrays: against the plain reference, and against the network under autograd.
+"""The network on arrays: against the plain reference, and against the stages that are trained.
 
 Tolerance: logits are float32 sums (unit 6e-8) of at most 60 products of order 1 over states that
 passed at most 12 steps of 2 layers; 2e-5 is 300 such roundings, far below any mistake.
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from carryline import Ragged
 from carryline.errors import ConfigError, DataError
@@ -24,7 +23,8 @@ from carryline.model.config import CELLS, POOLINGS, Config, preset
 from carryline.model.network import PAD, Network
 from carryline.recurrence import cells, kernels
 from carryline.recurrence.ragged import Plan
-from carryline.training.model import Model
+from carryline.training import model
+from carryline.training.stages import Way
 
 TOLERANCE = 2e-5
 VOCABULARY = 40
@@ -91,55 +91,10 @@ def test_agrees_with_the_reference(instruction_set: str, cell: str, pooling: str
 @pytest.mark.parametrize(("cell", "pooling"), VARIANTS)
 def test_training_computes_the_same_network(cell: str, pooling: str) -> None:
     config = config_of(cell=cell, pooling=pooling, hidden=[20, 9], dense=7, dropout=0.5)
-    model = Model(config, VOCABULARY, 3, threads=1).eval()
-    assert {n: a.shape for n, a in model.arrays().items()} == network.parameter_shapes(
-        config, VOCABULARY, 3
-    )
-    ragged = texts_of()
-    by_rank = model(ragged).detach().numpy()
-    logits = Network(config, model.arrays()).logits(ragged)
+    weights, ragged = weights_of(config, 3), texts_of()
+    by_rank = model.logits(config, weights, ragged, Way(), threads=1)
+    logits = Network(config, weights).logits(ragged)
     np.testing.assert_allclose(logits[ragged.plan.order], by_rank, rtol=0, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_gradients_of_the_whole_network(pooling: str) -> None:
-    """By every parameter, against finite differences in float64."""
-    torch.manual_seed(0)
-    config = config_of(cell="lstm", pooling=pooling, embedding=2, hidden=[3], dense=4)
-    model = Model(config, 8, 2, threads=1).double()
-    assert model.dense is not None
-    torch.nn.init.uniform_(model.dense.bias)  # away from the kink of an empty text's zeros
-    ragged = Ragged.from_lists([[1, 2, 1], [], [3, 4, 5, 1], [7]])
-    names = [name for name, _ in model.named_parameters()]
-
-    def logits(*weights: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = torch.func.functional_call(
-            model, dict(zip(names, weights, strict=True)), (ragged,)
-        )
-        return out
-
-    assert torch.autograd.gradcheck(logits, tuple(model.parameters()))
-
-
-def test_dropout_drops_embeddings_and_the_pooled_vector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nearly all is dropped, texts differ in nothing but their length, then not even that."""
-    torch.manual_seed(0)
-    model = Model(config_of(dropout=1 - 1e-9, dense=0), VOCABULARY, 3, threads=1)
-    for weight in model.parameters():
-        torch.nn.init.uniform_(weight, 0.1, 0.5)
-    pooled, pool = list[Any](), Model._pool
-
-    def noting(*given: Any) -> Any:
-        pooled.append(pool(*given))
-        return pooled[-1]
-
-    monkeypatch.setattr(Model, "_pool", noting)
-    texts = Ragged.from_lists([[1, 2], [3, 4], [5]])
-    logits, _ = model(texts), model.eval()(texts)
-    assert torch.equal(pooled[0][0], pooled[0][1])
-    assert not torch.equal(pooled[0][0], pooled[0][2])
-    assert torch.equal(logits, model.head.bias.expand(3, 3))
-    assert not torch.equal(pooled[1][0], pooled[1][1])
 
 
 def test_parameters_in_the_order_of_the_flow() -> None:
@@ -452,18 +407,6 @@ def test_a_network_keeps_its_own_weights() -> None:
     for value in packed.values():
         value.fill(0)
     assert (net.logits(texts_of()) == before).all()
-
-
-def test_pooling_passes_a_nan_on() -> None:
-    """So that a broken state is seen in the loss, wherever in the text it stands."""
-    plan = Ragged.from_lists([[1, 1, 1]]).plan
-    for broken in range(3):
-        states = np.zeros((3, 4), np.float32)
-        states[broken, 2] = np.nan
-        largest, _, mean = kernels.pool(plan, states, where=False, threads=1)
-        assert (
-            np.isnan(largest).tolist() == np.isnan(mean).tolist() == [[False, False, True, False]]
-        )
 
 
 @pytest.mark.parametrize("hidden", [(64,), (64, 32), (2,) * 12], ids=len)

@@ -18,9 +18,7 @@ from torch import Tensor
 from torch.autograd import backward
 
 from carryline import Ragged
-from carryline.model import config, network
 from carryline.nn import GRU, LSTM, MODULES, RNN, Recurrent
-from carryline.training.model import Model
 
 TOLERANCE = {torch.float32: 5e-5, torch.float64: 1e-12}
 TORCH: dict[type[Recurrent], Any] = {RNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
@@ -220,35 +218,6 @@ def test_initialised_as_keras_does(kind: type[Recurrent]) -> None:
             assert parts == [{0}, {1}, {0}, {0}]  # i, f, g, o
         else:
             assert not weight.any()
-
-
-def test_embedding_and_head_are_initialised_as_keras_does() -> None:
-    torch.manual_seed(4)
-    model = Model(config.preset("lecture"), 8185, 1, threads=1)
-    weight = model.embedding.weight
-    assert 0.0499 < weight.abs().max() <= 0.05
-    for linear, fans in [(model.dense, 128 + 64), (model.head, 64 + 1)]:
-        assert linear is not None
-        bound = (6 / fans) ** 0.5
-        assert 0.9 * bound < linear.weight.abs().max() <= bound
-        assert not linear.bias.any()
-
-
-@pytest.mark.parametrize(
-    ("preset", "parts"),
-    [
-        ("lecture", {"embedding": 523_840, "recurrence": 66_048, "dense": 8_256, "head": 65}),
-        ("lecture-stacked", {"embedding": 523_840, "recurrence": 107_264, "head": 65}),
-    ],
-)
-def test_parameter_counts_of_the_textbook(preset: str, parts: dict[str, int]) -> None:
-    settings, total = config.PRESETS[preset], {"lecture": 598_209, "lecture-stacked": 635_329}
-    model = Model(settings, 8185, 1, threads=1)
-    shapes = network.parameter_shapes(settings, 8185, 1)
-    assert {name: tuple(p.shape) for name, p in model.named_parameters()} == shapes
-    assert network.count_parameters(shapes) == total[preset]
-    for part, count in parts.items():
-        assert sum(p.numel() for p in model.get_submodule(part).parameters()) == count
 
 
 @each

@@ -257,13 +257,12 @@ def test_public_names() -> None:
 
 # --- promise 2: killed at any moment
 
-# A process that has imported torch forks a child for every run; a child kills itself with SIGKILL
+# A process that has imported all forks a child for every run; a child kills itself with SIGKILL
 # at an event of the run ("step 5" of training, the second file's "sync", before and after it is
 # "moved" to its place), or is killed by its parent after a share of the time that a run takes.
 KILL = """
 import hashlib, json, os, random, signal, sys, time
 from pathlib import Path
-import sklearn.metrics, torch._dynamo  # here, not in every child
 from carryline import TextClassifier
 from carryline.training.progress import Callback
 import carryline.training.loop

@@ -13,6 +13,8 @@ from carryline.errors import ModelError
 from carryline.training import checkpoint
 from runs import config_of, problem, trained
 
+PARTS = ("weights", "first", "second", "average", "best")
+
 
 def damage(file: Path, kind: str, value: Any) -> None:
     content = bytearray(file.read_bytes())
@@ -40,17 +42,17 @@ def damage(file: Path, kind: str, value: Any) -> None:
         *[("cut", length) for length in (0, 7, 8, 500, -1)],
         *[("flip", place) for place in (2, 100, -100)],  # in the length, the header, a tensor
         *[("notes", notes) for notes in ("", "[]", "{}", "[" * 100_000)],
-        *[("without", f"{part}/head.bias") for part in ("weights", "best")],
-        ("without", "adam/head.bias/exp_avg"),
+        *[("without", f"{part}/head.bias") for part in PARTS],
         ("folder", None),
     ],
     ids=lambda value: str(value)[:30],
 )
 def test_a_damaged_checkpoint_is_refused(kind: str, value: Any, tmp_path: Path) -> None:
-    trained(config_of(), valid=problem(shift=1), folder=tmp_path)
+    config = config_of(average=0.9)
+    trained(config, valid=problem(shift=1), folder=tmp_path)
     damage(tmp_path / checkpoint.NAME, kind, value)
     with pytest.raises(ModelError, match="no checkpoint") as caught:
-        trained(config_of(), valid=problem(shift=1), folder=tmp_path, resume=True)
+        trained(config, valid=problem(shift=1), folder=tmp_path, resume=True)
     assert str(tmp_path / checkpoint.NAME) in str(caught.value)
 
 

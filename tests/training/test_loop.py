@@ -1,11 +1,13 @@
 """Training: what a step reads, how a run ends, and that it ends alike however often it is stopped.
 
-The golden trace was written by `PYTHONPATH=tests python tests/training/test_loop.py`. Its
-tolerance: instruction sets round differently (unit 6e-8), which moves a gradient by some 1e-6 of
-its size. Adam divides that size out; where a gradient is rounding alone, the weight moves at random
-by at most the learning rate, and the loss by that times a gradient of 1e-7. Over 6 steps both stay
-below 1e-5 (3e-8 was measured), while a wrong token, mask, order or constant moves the losses by
-more than 1e-3.
+The golden trace is of other hands: torch's autograd and its AdamW made it, of the same first
+weights, batches and order, before training was free of torch. So `PYTHONPATH=tests python
+tests/training/test_loop.py`, which writes what this code makes, is for a change that is meant to
+change it. Its tolerance: instruction sets round differently (unit 6e-8), and so does torch, which
+moves a gradient by some 1e-6 of its size. Adam divides that size out; where a gradient is rounding
+alone, the weight moves at random by at most the learning rate, and the loss by that times a
+gradient of 1e-7. Over 6 steps both stay below 1e-5 (6e-8 was measured), while a wrong token, mask,
+order or constant moves the losses by more than 1e-3.
 """
 
 from __future__ import annotations

@@ -1,46 +1,64 @@
-"""What runs change in their process, and give back."""
+"""What runs change in their process, and give back: what Ctrl-C does."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
-import torch
 
-from carryline.training.process import one_torch_thread
+from carryline.training.process import patient_ctrl_c
 
 
-@pytest.fixture
-def three() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+@pytest.fixture(autouse=True)
+def as_usual() -> Iterator[None]:
+    """Jobs in the background inherit that SIGINT is ignored."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    torch.set_num_threads(before)
+    signal.signal(signal.SIGINT, inherited)
 
 
-@pytest.mark.usefixtures("three")
-def test_torch_has_its_threads_again_after_runs_at_once() -> None:
-    """The second begins while the first runs, and ends after it."""
-    begun, ended, seen = threading.Event(), threading.Event(), []
+def test_ctrl_c_waits_until_it_is_asked_for_and_a_second_one_does_not() -> None:
+    with patient_ctrl_c() as stop_if_asked:
+        stop_if_asked()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            stop_if_asked()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    def second() -> None:
-        with one_torch_thread():
-            begun.set()
-            ended.wait(60)
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
 
-    other = threading.Thread(target=second)
-    with one_torch_thread():
-        other.start()
-        begun.wait(60)
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 3
-    ended.set()
-    other.join()
-    assert seen == [1, 3]
-    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    later.start()
-    later.join()
-    assert seen == [1, 3, 3]
+def test_ctrl_c_is_as_before_when_a_run_fails() -> None:
+    with pytest.raises(ZeroDivisionError), patient_ctrl_c():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_somebody_elses_handler_is_left_alone() -> None:
+    presses: list[int] = []
+
+    def press(*_: object) -> None:
+        presses.append(1)
+
+    signal.signal(signal.SIGINT, press)
+    with patient_ctrl_c() as stop_if_asked:
+        signal.raise_signal(signal.SIGINT)
+        stop_if_asked()
+    assert presses == [1]
+    assert signal.getsignal(signal.SIGINT) is press
+
+
+def test_a_run_in_another_thread_changes_nothing() -> None:
+    seen: list[object] = []
+
+    def run() -> None:
+        with patient_ctrl_c() as stop_if_asked:
+            stop_if_asked()
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]

@@ -62,7 +62,8 @@ class Adam:
         return self.weights | {name: Table(self, name) for name in self._done}
 
     def step(self, gradients: Gradients, rate: float) -> None:
-        """A step along the gradients; weights without one stay as they are."""
+        """A step along the gradients; weights without one stay as they are, but rows without one
+        have a gradient of zeros."""
         arrays = [d.values if isinstance(d, Rows) else d for d in gradients.values()]
         scale = 1.0
         if self.clip:

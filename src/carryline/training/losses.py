@@ -23,7 +23,10 @@ def loss(logits: Array, targets: Targets, weights: Weights | None) -> tuple[floa
     One output is the logit of the second of two classes. The gradients are the textbook's: the
     probabilities less 1 for the true class, each row's times its share.
     """
-    shares = np.full(len(targets), 1 / len(targets)) if weights is None else weights / weights.sum()
+    if weights is None:
+        shares = np.full(len(targets), 1 / len(targets))
+    else:
+        shares = weights / (weights.sum() or 1)  # a batch of texts that all count nothing: 0
     with np.errstate(invalid="ignore", over="ignore"):  # a loss that is not finite is seen as such
         each, by_logits = (_binary if logits.shape[1] == 1 else _softmax)(logits, targets)
     by_logits *= shares.astype(logits.dtype)[:, None]
