@@ -50,21 +50,21 @@ def test_embedding(rng: np.random.Generator) -> None:
         assert isinstance(gradients["weight"], Rows)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3, 1 - 1e-9])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 1e-9])
 def test_dropout(rate: float, rng: np.random.Generator) -> None:
     def stage(given: Any) -> Any:
-        return stages.dropout(given["x"], rate, generator(1, DROPOUT, 2, 3))
+        return stages.dropout(given["x"], rate, generator(1, DROPOUT, 2, 3), 1)
 
     for shape in ((0, 3), (1, 1), (5, 7)):
         assert_way_back(stage, {"x": rng.standard_normal(shape)}, rng)
     x = rng.standard_normal((5, 7))
-    assert stages.dropout(x, rate, None)[0] is x
+    assert stages.dropout(x, rate, None, 1)[0] is x
 
 
 def test_dropout_keeps_its_share_and_the_mean() -> None:
     """Of 200,000 values the share is within 4 of its deviations, 0.001."""
     x, rng = np.ones((400, 500), np.float32), generator(0, DROPOUT)
-    first, second = (stages.dropout(x, 0.3, rng)[0] for _ in range(2))
+    first, second = (stages.dropout(x, 0.3, rng, 2)[0] for _ in range(2))
     dropped = round(0.3 * 65536) / 65536
     assert first.dtype == np.float32
     assert set(first.ravel()) == {np.float32(0), np.float32(1 / (1 - dropped))}
@@ -94,16 +94,17 @@ def test_recurrence(cell: str, directions: int, lengths: Lengths, rng: np.random
 
         x = rng.standard_normal((plan.tokens if row is None else 5, inputs))
         states = stage(weights | {"x": x})[0]
-        assert [part is not None for part in states] == [True, True, "max" in pool, "mean" in pool]
+        given = [True, True, CELLS[cell].carry, "max" in pool, "mean" in pool]
+        assert [part is not None for part in states] == given
         assert_way_back(stage, weights | {"x": x}, rng)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(5))
 def test_states_without_a_gradient_count_as_zeros(part: int, rng: np.random.Generator) -> None:
-    shapes = cells.shapes(cells.GRU, 3, 4)
+    shapes = cells.shapes(cells.LSTM, 3, 4)
     weights = {"_l0": {name: rng.standard_normal(shape) for name, shape in shapes.items()}}
     x = rng.standard_normal((8, 3))
-    of = cells.GRU, weights, "fp32", plan_of([3, 0, 5]), x, None, 1, ("max", "mean")
+    of = cells.LSTM, weights, "fp32", plan_of([3, 0, 5]), x, None, 1, ("max", "mean")
     states, back = stages.recurrence(*of)
     only = [rng.standard_normal(value.shape) if i == part else None
             for i, value in enumerate(states) if value is not None]  # fmt: skip
@@ -275,3 +276,20 @@ def test_distinct_ids_of_a_batch_are_the_rows_that_have_a_gradient(
     out, back = stages.embedding(weight, different)
     assert np.array_equal(out[place], weight[ids[plan.positions]])
     assert back(out)[1]["weight"].ids.tolist() == [3, 7, 9]
+
+
+@pytest.mark.parametrize("rows_first", [False, True])
+def test_stages_of_one_name_add_up_by_weight(rows_first: bool, rng: np.random.Generator) -> None:
+    """As an embedding that the output layer shares."""
+    ids, by_rows = np.array([1, 3]), rng.standard_normal((2, 4))
+    whole = rng.standard_normal((5, 4))
+    given = [Rows(ids, by_rows), whole.copy()]
+    way = Way()
+    for by_weight in given[:: 1 if rows_first else -1]:
+        way((None, lambda d, by_weight=by_weight: (d, {"weight": by_weight})), "embedding")
+    way((None, lambda d: (d, {"weight": np.ones(3)})), "head")
+    way((None, lambda d: (d, {"weight": np.ones(3)})), "head")
+    _, gradients = way.back(1.0)
+    whole[ids] += by_rows
+    assert np.array_equal(gradients["embedding.weight"], whole)
+    assert np.array_equal(gradients["head.weight"], np.full(3, 2.0))

@@ -33,7 +33,7 @@ class States(NamedTuple):
 
     all: Array | None = None  # [tokens, directions * hidden]
     last: Array | None = None  # [directions, texts, hidden], by rank
-    carry: Array | None = None  # the same of the carry
+    carry: Array | None = None  # the same of the carry, if the cell has one
     largest: Array | None = None  # [texts, directions * hidden] of each text's, by rank
     mean: Array | None = None  # the same
 
@@ -147,7 +147,8 @@ def recurrence(
             for name, by_weight in own.items()
         }
 
-    return States(trace.states, trace.h, trace.c, trace.largest, trace.mean), back
+    carry = trace.c if cell.carry else None
+    return States(trace.states, trace.h, carry, trace.largest, trace.mean), back
 
 
 def every(states: States) -> tuple[Array, Back]:
