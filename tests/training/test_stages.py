@@ -285,10 +285,14 @@ def test_stages_of_one_name_add_up_by_weight(rows_first: bool, rng: np.random.Ge
     whole = rng.standard_normal((5, 4))
     given = [Rows(ids, by_rows), whole.copy()]
     way = Way()
+
+    def back(by_weight: Any) -> Any:
+        return lambda d: (d, {"weight": by_weight})
+
     for by_weight in given[:: 1 if rows_first else -1]:
-        way((None, lambda d, by_weight=by_weight: (d, {"weight": by_weight})), "embedding")
-    way((None, lambda d: (d, {"weight": np.ones(3)})), "head")
-    way((None, lambda d: (d, {"weight": np.ones(3)})), "head")
+        way((None, back(by_weight)), "embedding")
+    for _ in range(2):
+        way((None, back(np.ones(3))), "head")
     _, gradients = way.back(1.0)
     whole[ids] += by_rows
     assert np.array_equal(gradients["embedding.weight"], whole)
