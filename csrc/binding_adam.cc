@@ -105,7 +105,7 @@ template <class T> double squares(Each<const T> arrays, int threads) {
   const auto pieces = pieces_of(arrays);
   std::vector<double> sums(pieces.size());
   const WithoutLock unlocked;
-  parallel(int64_t(pieces.size()), threads_worth(threads, double(pieces.size()) * double(together) * 4), [&](int64_t i) {
+  parallel(int64_t(pieces.size()), threads_worth(threads, double(pieces.size()) * double(together) * 16), [&](int64_t i) {
     const Piece& piece = pieces[size_t(i)];
     sums[size_t(i)] = kernels<T>().squares(arrays[piece.array].data() + piece.begin, piece.end - piece.begin);
   });

@@ -23,14 +23,16 @@ def loss(logits: Array, targets: Targets, weights: Weights | None) -> tuple[floa
     One output is the logit of the second of two classes. The gradients are the textbook's: the
     probabilities less 1 for the true class, each row's times its share.
     """
-    if weights is None:
-        shares = np.full(len(targets), 1 / len(targets))
-    else:
-        shares = weights / (weights.sum() or 1)  # a batch of texts that all count nothing: 0
     with np.errstate(invalid="ignore", over="ignore"):  # a loss that is not finite is seen as such
         each, by_logits = (_binary if logits.shape[1] == 1 else _softmax)(logits, targets)
-    by_logits *= shares.astype(logits.dtype)[:, None]
-    return float(each @ shares), lambda d: (d * by_logits, {})
+        if weights is None:
+            mean = float(each.mean())
+            by_logits /= len(each)
+        else:
+            shares = (weights / (weights.sum() or 1)).astype(logits.dtype)
+            mean = float((each * shares).sum())  # 0 of texts that all count nothing
+            by_logits *= shares[:, None]
+    return mean, lambda d: (d * by_logits, {})
 
 
 def _softmax(logits: Array, targets: Targets) -> tuple[Array, Array]:
@@ -65,7 +67,7 @@ def text_weights(
 
 def right(logits: Array, targets: Targets) -> int:
     """How many texts' largest logit is that of their class."""
-    return int((_guesses(logits) == targets).sum())
+    return int(np.count_nonzero(_guesses(logits) == targets))
 
 
 def figures(logits: Array, targets: Targets, classes: int) -> dict[str, float]:
