@@ -194,7 +194,8 @@ template <template <class> class Cell, class T, class O> void walk_back(Stretch<
         backward_cell(s, slot + i, r, step, position + r, from, d.h.at + r * d.stride, d.c.at + r * d.stride);
       }
       const int64_t last = rank + count < going_second ? rank + count : going_second;
-      add_products(s, slot, count, d.h.at + rank * d.stride, d.stride,
+      const int64_t going = going_before > rank ? going_before - rank : 0;
+      add_products(s, slot, a.by_first || going > count ? count : going, d.h.at + rank * d.stride, d.stride,
                    going_second ? q.position(second) + rank : 0, last > rank ? last - rank : 0);
       if constexpr (C::carry_in_output)
         add_carry_products(s, slot, count, d.c.at + rank * d.stride, d.stride);

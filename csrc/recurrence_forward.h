@@ -56,6 +56,7 @@ template <class T, class O> struct Step {
   int64_t position;        // of rank 0
   int64_t position_ahead;  // the same of the step after this one
   int64_t ahead;           // ranks of that step whose rows are to be fetched
+  int64_t moving;          // ranks whose state before may be other than zeros
   bool far;                // whether states go past the caches, too
 };
 
@@ -147,7 +148,7 @@ inline __attribute__((always_inline)) void forward_tile(const Step<T, O>& s, int
   const int64_t inner = terms<O>(hidden), block = inner * P * lanes<T>;
   const auto* weight_hh = reinterpret_cast<const O*>(a.weight_hh);
   multiply<O, M, R, P>(sum, s.h.left(s.from, rank),
-                       {weight_hh + first / lanes<T> * block, block, P * lanes<T>}, inner, following);
+                       {weight_hh + first / lanes<T> * block, block, P * lanes<T>}, rank < s.moving ? inner : 0, following);
 #pragma GCC unroll 4
   for (int m = 0; m < M; ++m) {
     const int64_t j = first + m * lanes<T>;
@@ -222,20 +223,28 @@ template <class T, class O> void give(const ForwardArgs<T>& a, const States<T, O
     states.give((q.reverse ? q.steps : step + 1) % 2, q.active(step + 1), q.active(step), to);
 }
 
+// Most texts begin with a state of zeros, whose product need not be made: one step in 25 of a sentence.
+template <class T> bool begins_with_zeros(const ForwardArgs<T>& a) {
+  for (int64_t i = 0; i < a.sequences.ranks() * a.hidden; ++i)
+    if (a.h[i] != 0) return false;
+  return true;
+}
+
 template <template <class> class Cell, class T, class O> void forward(const ForwardArgs<T>& a) {
   const auto& q = a.sequences;
   const States<T, O> h(a.h, q.ranks(), a.hidden), c(a.c, q.ranks(), a.hidden);
   const int64_t carried_width = (a.hidden / (panel_vectors * lanes<T>) + 1) * panel_vectors * lanes<T>;
   const Buffer<T> carried(Cell<T>::carry_in_output * rows_of_tile(Cell<T>::products) * carried_width);
   const Pooling<T> pooling(a);
-  const bool far = states_far(a);
+  const bool far = states_far(a), zeros = begins_with_zeros(a);
   bool back = false;
   for (int64_t taken = 0; taken < q.steps; ++taken) {
     const int64_t step = q.reverse ? q.steps - 1 - taken : taken, ranks = q.active(step);
     if (ranks == 0) continue;
     const int64_t after = q.reverse ? step - 1 : step + 1, ahead = a.row ? q.active(after) : 0;
+    const int64_t moving = zeros ? q.active(q.reverse ? step + 1 : step - 1) : ranks;
     forward_step<Cell, T, O>({a, h, c, taken % 2, 1 - taken % 2, carried.at, carried_width, q.position(step),
-                              ahead ? q.position(after) : 0, ahead, far},
+                              ahead ? q.position(after) : 0, ahead, moving, far},
                              ranks, back);
     pooling.add(h.at(1 - taken % 2, 0), ranks, step);
   }

@@ -118,6 +118,7 @@ def recurrence_backward(
     row: _Array | None,
     d_h: _Array,
     d_c: _Array,
+    by_first: bool,
     d_projected: _Array,
     d_weight_hh: _Array,
     d_weight_ch: _Array | None,

@@ -108,7 +108,10 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """What `Layer.backward` gives: by x [rows, input], the weights, the first h and c."""
+    """What `Layer.backward` gives: by x [rows, input], the weights, the first h and c.
+
+    What was not asked for: None of x; of h and c anything.
+    """
 
     x: Array | None
     layer: list[dict[str, Array]]
@@ -229,12 +232,14 @@ class Layer:
         d_largest: Array | None = None,
         d_mean: Array | None = None,
         by_x: bool,
+        by_first: bool = True,
         threads: int,
     ) -> Gradients:
         """Gradients by everything that `forward` was given, from a trace that was saved.
 
         x, row: what `project` and `forward` were given. d_states, …: the gradients by what the
-        trace has, None for zeros. by_x: whether x's gradient is wanted.
+        trace has, None for zeros. by_x, by_first: whether those by x, and by the first h and c, are
+        wanted.
         """
         assert trace.states is not None and trace.saved is not None
         panels, recurrent, carry = self._backward_weights()
@@ -250,7 +255,7 @@ class Layer:
         _kernels.recurrence_backward(
             cell.number, plan.starts, d_states, d_largest,
             None if d_largest is None else trace.where, d_mean, trace.states, trace.saved,
-            trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, d_projected,
+            trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, by_first, d_projected,
             d_recurrent, d_carry, d_bias, self._brief, threads,
         )  # fmt: skip
         d_input = np.empty((count, gates, self.inputs), self.dtype)

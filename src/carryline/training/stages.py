@@ -139,7 +139,7 @@ def recurrence(
         last, carry = (none if by is None else by for by in (d.last, d.carry))
         found = layer.backward(
             plan, trace, x, row, d.all, last, carry,
-            d_largest=d.largest, d_mean=d.mean, by_x=True, threads=threads,
+            d_largest=d.largest, d_mean=d.mean, by_x=True, by_first=False, threads=threads,
         )  # fmt: skip
         return found.x, {
             name + ending: by_weight
