@@ -144,13 +144,13 @@ class Layer:
         self.inputs = directions[0]["weight_ih"].shape[1]
         self.dtype = directions[0]["weight_hh"].dtype
         self._input = _pack_panels(self._each("weight_ih"), True, self._brief, threads)
-        self._bias = np.stack(self._each("bias_ih"))
+        self._bias = np.array(self._each("bias_ih"))
         recurrent = self._each("weight_hh")
         self._recurrent = _pack_gates(recurrent, self.hidden, self._brief, threads)
         self._carry = None
         if cell is CARRY:
             self._carry = _pack_panels(self._each("weight_ch"), True, self._brief, threads)
-        self._candidate = np.stack(self._each("bias_hh")) if cell is GRU else None
+        self._candidate = np.array(self._each("bias_hh")) if cell is GRU else None
         self._back: tuple[Array, Array, Array | None] | None = None
 
     def _each(self, name: str) -> list[Array]:

@@ -89,15 +89,16 @@ def _block(size: int, lasting: bool) -> Block:
     """
     passing = not lasting and getattr(_thread, "passing", False)
     most = sys.maxsize if passing else SLACK * size
-    free = [i for i in range(len(_blocks)) if _references(_blocks, i) == _UNUSED]
+    free = [i for i, count in enumerate(_references(_blocks)) if count == _UNUSED]
     fitting = [i for i in free if size + LINE <= _blocks[i][0].size <= most]
     if fitting:
         chosen = min(fitting, key=lambda i: _blocks[i][0].size) if passing else fitting[-1]
         block = _blocks.pop(chosen)
-    else:
-        for i in reversed(free if passing else ()):  # all too small: they grow to what is needed
-            del _blocks[i]
-        block = _fresh(size + size // 2)  # pages never touched cost nothing
+        _blocks.append(block)
+        return block
+    for i in reversed(free if passing else ()):  # all too small: they grow to what is needed
+        del _blocks[i]
+    block = _fresh(size + size // 2)  # pages never touched cost nothing
     _blocks.append(block)
     kept = sum(memory.size for memory, _ in _blocks)
     while kept > KEPT:
@@ -105,8 +106,8 @@ def _block(size: int, lasting: bool) -> Block:
     return block
 
 
-def _references(blocks: list[Block], i: int) -> int:
-    return sys.getrefcount(blocks[i][0])
+def _references(blocks: list[Block]) -> list[int]:
+    return [sys.getrefcount(memory) for memory, _ in blocks]
 
 
-_UNUSED = _references([_fresh(1)], 0)  # what a free block has, in this Python
+_UNUSED = _references([_fresh(1)])[0]  # what a free block has, in this Python

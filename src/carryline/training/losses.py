@@ -26,7 +26,7 @@ def loss(logits: Array, targets: Targets, weights: Weights | None) -> tuple[floa
     with np.errstate(invalid="ignore", over="ignore"):  # a loss that is not finite is seen as such
         each, by_logits = (_binary if logits.shape[1] == 1 else _softmax)(logits, targets)
         if weights is None:
-            mean = float(each.mean())
+            mean = float(each.sum()) / len(each)
             by_logits /= len(each)
         else:
             shares = (weights / (weights.sum() or 1)).astype(logits.dtype)
