@@ -346,20 +346,36 @@ class TestSteps:
         inside = sum(p["milliseconds"] for n, p in parts.items() if n.startswith("recurrence, "))
         assert found["outside_recurrence"] == pytest.approx(whole - inside)
         assert "whole step" in steps.table(found)
+        assert 0 < found["without_recurrence"] < found["milliseconds"]
+
+    def test_only_the_recurrence_is_left_out(self) -> None:
+        gates, others = np.zeros((4, 12), np.float32), np.zeros((4, 3), np.float32)
+
+        def kernel(*given: Any) -> str:
+            return "done"
+
+        def gives(name: str, *given: Any) -> Any:
+            return steps.left_out({12}, name, kernel)(*given)
+
+        assert gives("recurrence_forward", others) is gives("recurrence_backward") is None
+        assert gives("matmul", others, gates) is gives("outer", gates) is None
+        assert gives("matmul", others, others) == gives("adam_rows", gates) == "done"
 
     def test_products_are_told_apart_by_their_width(self) -> None:
-        clock = steps.Clock({12})
+        def part(name: str, given: Any) -> str:
+            return steps.part_of(name, given, {12})
+
         gates, others = np.zeros((4, 12), np.float32), np.zeros((4, 3), np.float32)
-        assert clock.part("matmul", (others, None, None, gates)) == "recurrence, products"
-        assert clock.part("outer", (gates, others)) == "recurrence, weight gradients"
-        assert clock.part("matmul", (others, np.zeros(12), None, others)) == "products"
-        assert clock.part("squares", (gates,)) == "clipping"
-        assert clock.part("yet_to_come", ()) == "yet_to_come"
+        assert part("matmul", (others, None, None, gates)) == "recurrence, products"
+        assert part("outer", (gates, others)) == "recurrence, weight gradients"
+        assert part("matmul", (others, np.zeros(12), None, others)) == "products"
+        assert part("squares", (gates,)) == "clipping"
+        assert part("yet_to_come", ()) == "yet_to_come"
 
     def test_kernels_are_themselves_again_after_an_error(self) -> None:
         before, clock = dict(vars(_kernels)), steps.Clock({12})
         dense = kernels.Dense(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))
-        with pytest.raises(TypeError), clock.watching():
+        with pytest.raises(TypeError), steps.replaced(clock.timed):
             dense(np.zeros((1, 3), np.float16), threads=1)
         assert vars(_kernels) == before
 
