@@ -154,5 +154,6 @@ def line(found: Result) -> str:
     """What `split` found, in one line."""
     return (
         f"outside the recurrence's kernels: {found['outside_recurrence']:.2f} ms a step "
-        f"of {found['milliseconds']:.2f} ms; a step without these {found['without_recurrence']:.2f} ms"
+        f"of {found['milliseconds']:.2f} ms; "
+        f"a step without these {found['without_recurrence']:.2f} ms"
     )
