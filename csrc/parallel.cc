@@ -31,7 +31,7 @@ void pause() {
 #endif
 }
 
-// Looks again and again, for a tenth of a millisecond, whether `holds`.
+// Looks again and again, for 0.3 milliseconds, whether `holds`.
 template <class Condition> void watch(const Condition& holds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(300);
   while (!holds() && std::chrono::steady_clock::now() < end)
