@@ -3,11 +3,12 @@
     python benchmarks/roofline.py --data imdb-train.parquet
 
 Every part of a training step is timed by itself, at the best of the rounds. The time loops do
-several things at once, so products of the same sizes, made by the same tiles on the same threads,
-stand for theirs: forward less its product is activations, states and what is saved; backward less
-its two products is the pointwise part and the sums by distinct token. Python is what the whole step
-takes beyond all parts. Of the embedding only the rows of a batch are read and stepped; the steps
-that these have missed are in Adam's part.
+several things at once, so products of the same sizes, made by the same tiles on one thread, over
+the number of threads, stand for theirs (a loop hands nothing over within itself): forward less its
+product is activations, states and what is saved; backward less its two products is the pointwise
+part and the sums by distinct token. Python is what the whole step takes beyond all parts. Of the
+embedding only the rows of a batch are read and stepped; the steps that these have missed are in
+Adam's part.
 
 The limit of a part is its operations over the fp32 multiply-add peak of the threads (measured
 before and after, on registers alone), or, for what only moves memory, its bytes over the rate at
@@ -80,17 +81,17 @@ class Bench:
         """Of [tokens, inner] times [inner, columns] for both directions."""
         dense = kernels.Dense(np.ones((columns, inner), np.float32), np.zeros(columns, np.float32))
         x = np.full((CHUNK, inner), 0.01, np.float32)
-        return self._by_chunks(lambda: dense(x, self.threads))
+        return self._by_chunks(lambda: dense(x, 1))
 
     def outer(self, left: int, right: int) -> float:
         """Of the sums of outer products [tokens, left] x [tokens, right] for both directions."""
         a = np.full((CHUNK, left), 0.01, np.float32)
         b, out = np.full((CHUNK, right), 0.01, np.float32), np.zeros((1, left, right), np.float32)
-        return self._by_chunks(lambda: _kernels.outer(a[None], b, out, False, self.threads))
+        return self._by_chunks(lambda: _kernels.outer(a[None], b, out, False, 1))
 
     def _by_chunks(self, work: Callable[[], object]) -> float:
-        """Of as many chunks as both directions' tokens are."""
-        chunks = 2 * self.tokens / CHUNK
+        """Of as many chunks as both directions' tokens are, shared out to the threads."""
+        chunks = 2 * self.tokens / CHUNK / self.threads
         return self.time(lambda _: [work() for _ in range(20)]) * chunks / (20 * len(self.batches))
 
     def layer_parts(self) -> tuple[float, float, float]:
