@@ -41,7 +41,8 @@ sanitize: .venv/installed
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  $(BIN)/python -m pytest -q --capture=sys \
-	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py
+	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py \
+	  tests/training/test_adam.py tests/training/test_stages.py
 
 wheel: .venv/wheel
 

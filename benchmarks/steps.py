@@ -26,6 +26,7 @@ PARTS = {
     "adam": "Adam",
     "adam_rows": "Adam, embedding and its rows",
     "squares": "clipping",
+    "dropout": "dropout",
     **dict.fromkeys(("pack_gates", "pack_panels", "pack_products"), "packing"),
     **dict.fromkeys(("plan", "positions", "time_major", "distinct"), "plan"),
     **dict.fromkeys(("gates_size", "panels_size", "products_size", "saved_width"), "looking up"),

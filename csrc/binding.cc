@@ -21,6 +21,7 @@ void matmul(Rows<const T> x, Array<const T, 2> panels, Maybe<Array<const T, 2>> 
   require(int64_t(out.shape(0)) == products && int64_t(out.shape(1)) == rows, "out must be [products, rows of x, columns]");
   require(size == k.panels_size(inner, columns), "panels must be packed for this product");
   require(!bias || shaped(bias, {size_t(products), size_t(columns)}), "bias must be [products, columns]");
+  if (out.size() == 0) return;
   const WithoutLock unlocked;
   threads = threads_worth(threads, double(products) * double(rows) * double(inner) * double(columns));
   // Some parts a thread: one that has to be woken, or shares its core, does fewer of them.
@@ -42,11 +43,12 @@ void outer(Array<const T, 3> left, Rows<const T> right, Array<T, 3> out, bool br
   require(int64_t(out.shape(0)) == products && int64_t(left.shape(2)) == rows && int64_t(right.shape(1)) == columns,
           "out must be [products, left columns, right columns]");
   require(int64_t(left.shape(1)) == tokens, "left and right must have as many rows");
+  if (out.size() == 0) return;
   const WithoutLock unlocked;
   threads = threads_worth(threads, double(products) * double(tokens) * double(rows) * double(columns));
   // Cut between whole panels of the left: each thread copies its own ones into order.
   const int64_t panel = 64, wanted = (2 * threads + products - 1) / products;
-  const int64_t part = (rows + panel * wanted - 1) / (panel * wanted) * panel, parts = (rows + part - 1) / std::max<int64_t>(1, part);
+  const int64_t part = (rows + panel * wanted - 1) / (panel * wanted) * panel, parts = (rows + part - 1) / part;
   parallel(products * parts, threads, [&](int64_t task) {
     const int64_t i = task / parts, begin = task % parts * part, end = std::min(rows, begin + part);
     k.outer({tokens, end - begin, columns, left.data() + i * tokens * rows + begin, rows, right.data(), right.stride(0),

@@ -118,7 +118,8 @@ template <class T> double squares(Each<const T> arrays, int threads) {
 template <class T, class Number>
 void dropout(Array<const T, 2> x, Array<const Number, 1> drawn, int dropped, double scale, Array<T, 2> out, int threads) {
   const int64_t size = int64_t(x.size());
-  require(int64_t(drawn.size()) >= size && int64_t(out.size()) == size, "there must be a number and a place for each value");
+  require(int64_t(drawn.size()) >= size && shaped(out, {x.shape(0), x.shape(1)}), "there must be a number and a place for each value");
+  require(dropped >= 0 && dropped <= int(Number(-1)), "dropped must be one of the numbers");
   const DropoutArgs<T, Number> a{x.data(), drawn.data(), Number(dropped), T(scale), out.data()};
   const WithoutLock unlocked;
   parallel((size + together - 1) / together, threads_worth(threads, double(size) * 8), [&](int64_t i) {

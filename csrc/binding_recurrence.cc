@@ -82,6 +82,7 @@ void recurrence_forward(int cell, Starts starts, Array<const T, 3> projected, Ma
   require(pooled_shape(largest) && pooled_shape(where) && pooled_shape(mean) && (largest || !where),
           "largest, its step and mean must be [texts, directions * hidden]");
   require(!saved || shaped(saved, {D, t.tokens, kept}), "saved must be [directions, tokens, saved_width]");
+  require(!saved || uintptr_t(saved->data()) % 64 == 0, "saved must begin on a cache line");
 
   const WithoutLock unlocked;
   const size_t shared = std::min(t.texts, size_t(std::max(1, threads)) / D);

@@ -176,7 +176,6 @@ template <template <class> class Cell, class T, class O> struct Stretch {
   void make_columns() const {
     for (int64_t p = 0; p < panels; ++p)
       copy_panel(gates.at + p * panel_step, step, count, inner, inner, gate_columns.at + p * chunk_tokens * pairs);
-    RowsAhead rows{*this};
     for (int64_t l = 0; l < left_panels; ++l) {
       copy_panel(h_before.at + l * left_step, left_width, count, left_width, left_width, h_columns.at + l * left_step / 2);
       if constexpr (C::carry_in_output)

@@ -13,6 +13,7 @@ order or constant moves the losses by more than 1e-3.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ import pytest
 from carryline.errors import ConfigError, TrainingError
 from carryline.evaluation import metrics
 from carryline.model import network
-from carryline.model.config import CELLS, KEEPS, Config
+from carryline.model.config import CELLS, KEEPS, POOLINGS, Config
 from carryline.model.history import best_epoch, finished
 from carryline.training.batches import epoch_batches
 from carryline.training.loop import Labelled, learning_rate
@@ -140,6 +141,17 @@ def test_ctrl_c_keeps_the_best_and_resuming_makes_up_for_it(at: Any, tmp_path: P
         assert (one["loss"], one["valid_loss"]) == (other["loss"], other["valid_loss"])
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_ctrl_c_while_an_epoch_is_evaluated_ends_the_run_there(at: int) -> None:
+    class Press(Callback):
+        def epoch(self, row: Mapping[str, Any]) -> None:
+            if row["epoch"] == at:
+                signal.raise_signal(signal.SIGINT)
+
+    run = trained(config_of(epochs=2), progress=Press())
+    assert (len(run.history), run.interrupted) == (at, True)
+
+
 def test_what_is_kept_follows_the_setting() -> None:
     """Figures that disagree: each of the rules keeps another epoch, and patience waits for it."""
     figures = {"loss": [0.6, 0.4, 0.5, 0.7], "accuracy": [0.7, 0.8, 0.9, 0.9],
@@ -201,6 +213,16 @@ def test_sample_weights_count_in_the_loss() -> None:
     np.testing.assert_allclose(run.history[0]["loss"], np.mean(means), rtol=1e-5)
     one, other = (Labelled(data.ragged, data.targets, scale * weights) for scale in (1, 4))
     assert same(trained(config_of(), one).best, trained(config_of(), other).best)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_layer_of_one_unit(pooling: str, bidirectional: bool) -> None:
+    """Its last states [directions, texts, 1] turned are a view without a gap."""
+    config = config_of(pooling=pooling, bidirectional=bidirectional, hidden=[4, 1], dropout=0.5)
+    run = trained(config.replace(epochs=1), valid=problem(8))
+    logits = network.Network(config, run.best).logits(problem(8).ragged)
+    assert np.isfinite(logits).all()
 
 
 # --- the same bits

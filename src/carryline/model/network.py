@@ -196,10 +196,11 @@ class Network:
 
     def _pooled(self, trace: kernels.Trace) -> Array:
         directions, texts, hidden = trace.h.shape
-        last = trace.h.swapaxes(0, 1).reshape(texts, directions * hidden)
+        last: Array = np.ascontiguousarray(trace.h.swapaxes(0, 1))
+        last = last.reshape(texts, directions * hidden)
         if self.config.pooling == "concat":
             return np.concatenate([last, trace.largest, trace.mean], axis=1)
-        choices = {"last": last, "max": trace.largest, "mean": trace.mean}
+        choices: dict[str, Any] = {"last": last, "max": trace.largest, "mean": trace.mean}
         pooled: Array = choices[self.config.pooling]
         return pooled
 

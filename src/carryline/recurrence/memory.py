@@ -22,9 +22,9 @@ Array = NDArray[Any]
 LINE = 64  # bytes of a cache line, and of the widest vector
 LARGE = 1 << 20  # bytes from which on blocks are kept
 SLACK = 2  # a block is at most so many times as large as its array, which may live for long
-# Bytes of all blocks that are kept, of which a third may never have been touched (see `_block`): the
-# largest steps of `base` take 900 MB, and one of 262,144 tokens by `lecture` 1,200. Where they are not
-# kept, such a step takes 2,200 instead of 860 ns a token, and twice the memory.
+# Bytes of all blocks that are kept, of which a third may never have been touched (see `_block`):
+# the largest steps of `base` take 900 MB, and one of 262,144 tokens by `lecture` 1,200. Where they
+# are not kept, such a step takes 2,200 instead of 620 ns a token, and twice the memory.
 KEPT = 3 << 29
 
 Block = tuple[NDArray[np.uint8], int]  # memory, and where in it the first whole cache line begins

@@ -227,7 +227,7 @@ class TextClassifier(Holder, Estimator):
 
 
 def load(path: str | Path) -> TextClassifier:
-    """The classifier in a model directory. Runs no code from it and imports no torch.
+    """The classifier in a model directory. Runs no code from it.
 
     Raises `ModelError` when it is missing or damaged.
     """

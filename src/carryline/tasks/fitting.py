@@ -97,7 +97,7 @@ def prepared(
     part = Part(texts, targets_of(labels, classes), counts)
     if held is None:
         return Parts(classes, part, None)
-    return Parts(classes, part, Part(held[0], targets_of(held[1], classes)))
+    return Parts(classes, part, Part(held[0], targets_of(held[1], classes, validation=True)))
 
 
 def train(

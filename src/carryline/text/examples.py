@@ -125,13 +125,20 @@ def classes_of(labels: Sequence[Label]) -> list[Label]:
     return sorted(classes, key=str)
 
 
-def targets_of(labels: Sequence[Label], classes: Sequence[Label]) -> NDArray[np.int64]:
-    """[texts] the number of each label's class. Raises `DataError` for a label not among them."""
+def targets_of(
+    labels: Sequence[Label], classes: Sequence[Label], *, validation: bool = False
+) -> NDArray[np.int64]:
+    """[texts] the number of each label's class. Raises `DataError` for a label not among them.
+
+    validation: whether it is a run's validation part that has them, not texts for a model.
+    """
+    where, who = ("row", "the model has never seen; it knows")
+    if validation:
+        where, who = ("validation text", "no text to train on has; those have")
     numbers = {str(label): number for number, label in enumerate(classes)}
     for row, label in enumerate(labels, 1):
         if str(label) not in numbers:
             raise DataError(
-                f"row {row} has the label {label!r}, which the model has never seen; "
-                f"it knows {', '.join(numbers)}"
+                f"{where} {row} has the label {label!r}, which {who} {', '.join(numbers)}"
             )
     return np.array([numbers[str(label)] for label in labels], np.int64)

@@ -9,7 +9,8 @@ gradient g (scaled down so that all gradients together have at most the norm `cl
 
 Embedding matrices are large, and a batch reads few of their rows. Without a gradient m and v
 still shrink, and w still moves along m. For the rows that a batch does not read these steps are
-postponed until they are read again (`csrc/adam.h`), which gives the same bits.
+postponed until they are read again (`csrc/adam.h`), which gives the same bits (with the same factor
+of clipping: the norm of a few rows is added up in other pieces than that of a matrix with zeros).
 """
 
 from __future__ import annotations

@@ -72,7 +72,9 @@ def train(run: Run, data: Labelled, valid: Labelled | None) -> None:
             trainer.restore(checkpoint.read(run.source))
         try:
             while not finished(run.history, run.config):
-                if trainer.epoch(stop_if_asked):
+                ended = trainer.epoch(stop_if_asked)
+                stop_if_asked()  # asked while the epoch was evaluated and written
+                if ended:
                     break
         except KeyboardInterrupt:
             if not run.history:
@@ -186,6 +188,7 @@ class Trainer:
             net = network.Network(run.config, arrays)
             logits = net.logits(self.valid.ragged, threads=run.threads)
             row |= losses.figures(logits, self.valid.targets, run.classes)
+            self.check(row["valid_loss"], row["epoch"], self.steps)
         history = [*run.history, row]
         best = arrays if best_epoch(history, run.config.keep) == row["epoch"] else run.best
         run.best, run.history = best, history  # together: a Ctrl-C finds no epoch without weights

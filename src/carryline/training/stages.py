@@ -161,7 +161,7 @@ def pooling(states: States, kind: str) -> tuple[Array, Back]:
     """One vector a text [texts, width], of `config.POOLINGS`; an empty text's is zeros."""
     assert states.last is not None
     directions, texts, hidden = states.last.shape
-    last: Array = states.last.swapaxes(0, 1).reshape(texts, directions * hidden)
+    last = np.ascontiguousarray(states.last.swapaxes(0, 1)).reshape(texts, directions * hidden)
 
     def by_last(d: Array) -> Array:
         turned: Array = d.reshape(texts, directions, hidden).swapaxes(0, 1)
