@@ -11,7 +11,8 @@ namespace carryline {
 //
 // Helpers are started when first needed and stay. Between calls they watch for work for 0.3
 // milliseconds, longer than training spends between two kernels, then sleep: starting or waking one
-// takes 50 to 100 microseconds on a virtual machine, a third of what one text takes. A child after a fork has none and starts its own.
+// takes 50 to 100 microseconds on a virtual machine, a third of what one text takes. A child after a
+// fork has none and starts its own.
 void parallel(int64_t tasks, int threads, const std::function<void(int64_t)>& task);
 
 }  // namespace carryline

@@ -1,4 +1,4 @@
-"""The one door to the compiled kernels.
+"""The door to the compiled kernels; the optimiser (training/adam.py) has its own.
 
 Arrays are NumPy's, float32 (or float64 for gradient checks), C-contiguous, tokens in the time-major
 order of `ragged.Plan`.
@@ -108,10 +108,8 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """What `Layer.backward` gives: by x [rows, input], the weights, the first h and c.
-
-    What was not asked for: None of x; of h and c anything.
-    """
+    """What `Layer.backward` gives: by x [rows, input], the weights, the first h and c; where not
+    asked for, x is None, h and c are anything."""
 
     x: Array | None
     layer: list[dict[str, Array]]
@@ -143,13 +141,12 @@ class Layer:
         self.hidden = directions[0]["weight_hh"].shape[1]
         self.inputs = directions[0]["weight_ih"].shape[1]
         self.dtype = directions[0]["weight_hh"].dtype
-        self._input = _pack_panels(self._each("weight_ih"), True, self._brief, threads)
+        how = self._brief, threads
+        self._input = _pack_panels(self._each("weight_ih"), True, *how)
         self._bias = np.array(self._each("bias_ih"))
-        recurrent = self._each("weight_hh")
-        self._recurrent = _pack_gates(recurrent, self.hidden, self._brief, threads)
-        self._carry = None
-        if cell is CARRY:
-            self._carry = _pack_panels(self._each("weight_ch"), True, self._brief, threads)
+        self._recurrent = _pack_gates(self._each("weight_hh"), self.hidden, *how)
+        carry = self._each("weight_ch") if cell is CARRY else None
+        self._carry = _pack_panels(carry, True, *how) if carry else None
         self._candidate = np.array(self._each("bias_hh")) if cell is GRU else None
         self._back: tuple[Array, Array, Array | None] | None = None
 
@@ -277,8 +274,8 @@ class Layer:
     ) -> dict[str, Array]:
         """Of direction i, by the names of `cells.shapes`."""
         cell = self.cell
-        found = {"weight_ih": d_input, "weight_hh": d_recurrent}
-        found |= {"bias_ih": d_bias[cell.gradients - cell.gates :].reshape(-1)}
+        bias = d_bias[cell.gradients - cell.gates :].reshape(-1)
+        found = {"weight_ih": d_input, "weight_hh": d_recurrent, "bias_ih": bias}
         if cell is GRU:
             found["bias_hh"] = d_bias[0]
         if d_carry is not None:

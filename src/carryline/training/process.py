@@ -1,4 +1,4 @@
-"""What a run changes in its process while it lasts: what Ctrl-C does."""
+"""What Ctrl-C does while a run lasts."""
 
 from __future__ import annotations
 
