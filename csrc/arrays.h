@@ -123,5 +123,6 @@ void pack_each(const Each<const T>& matrices, const Array<T, 2>& packed, int thr
 
 template <class T> void define_recurrence(nb::module_& m);
 template <class T> void define_adam(nb::module_& m);
+void define_vectors(nb::module_& m);
 
 }  // namespace carryline

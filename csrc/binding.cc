@@ -219,4 +219,5 @@ NB_MODULE(_kernels, m) {
   m.def("distinct", &distinct, own("ids"), "vocabulary"_a);
   define<float>(m);
   define<double>(m);
+  define_vectors(m);
 }

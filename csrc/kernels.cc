@@ -9,6 +9,7 @@
 #include "pooling.h"
 #include "recurrence_backward.h"
 #include "recurrence_forward.h"
+#include "vectors.h"
 
 namespace carryline::CARRYLINE_ISA {
 
@@ -22,7 +23,8 @@ template <class T, class O> constexpr Kernels<T> table() {
       {shape<Rnn<T>, O>(), shape<Lstm<T>, O>(), shape<Gru<T>, O>(), shape<Carry<T>, O>()}, lanes<T>,
       {forward<Rnn, T, O>, forward<Lstm, T, O>, forward<Gru, T, O>, forward<Carry, T, O>},
       {backward<Rnn, T, O>, backward<Lstm, T, O>, backward<Gru, T, O>, backward<Carry, T, O>},
-      matmul<T, O>, outer<T, O>, adam<T>, adam_rows<T>, squares<T>, dropout<T, uint8_t>, dropout<T, uint16_t>, peak<O>,
+      matmul<T, O>, outer<T, O>, adam<T>, adam_rows<T>, squares<T>, dropout<T, uint8_t>, dropout<T, uint16_t>,
+      skip_gram<T>, merge_row<T>, peak<O>,
       gates_size<O>, pack_gates<O, T>,
       {products_size<Rnn, T, O>, products_size<Lstm, T, O>, products_size<Gru, T, O>, products_size<Carry, T, O>},
       {pack_products<Rnn, T, O>, pack_products<Lstm, T, O>, pack_products<Gru, T, O>, pack_products<Carry, T, O>},

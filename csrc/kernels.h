@@ -149,6 +149,31 @@ template <class T, class Number> struct DropoutArgs {
   T* out;
 };
 
+// A centre word of a stretch: its context words stand among those of the stretch from `begin` to `end`,
+// itself left out; targets are rows, the first its own.
+struct SkipCentre {
+  int32_t begin, end;
+  const int32_t* target;
+  int32_t targets;
+  float rate;
+};
+template <class T> struct SkipGramArgs {
+  T* rows;                    // [rows, width] of inputs and outputs, changed in place
+  int64_t width;              // a multiple of 16, zeros beyond what is wanted
+  const int32_t* inputs;      // [count] row of each word as a context
+  const SkipCentre* centres;  // [count]
+  int64_t count, most_contexts, most_targets;
+  double loss;                // of some of the pairs, added to
+  int64_t pairs;              // how many those are, added to
+};
+template <class T> struct MergeArgs {
+  T* row;                     // [width]
+  int64_t width, padded;      // the second one is a multiple of 16
+  const T* const* copies;     // [count] changed ones
+  int64_t count;
+  T* scratch;                 // [count, padded]
+};
+
 // Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
@@ -167,6 +192,8 @@ template <class T> struct Kernels {
   double (*squares)(const T* values, int64_t count);
   void (*dropout_by_bytes)(const DropoutArgs<T, uint8_t>&, int64_t begin, int64_t end);
   void (*dropout_by_words)(const DropoutArgs<T, uint16_t>&, int64_t begin, int64_t end);
+  void (*skip_gram)(SkipGramArgs<T>&);
+  void (*merge_row)(const MergeArgs<T>&);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
   double (*peak)(int64_t count);
   // Number of values of a packed matrix, and the packing itself. Pairs of bfloat16 lie in such

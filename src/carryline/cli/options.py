@@ -114,10 +114,15 @@ def read(sources: Sequence[str], **reading: Any) -> Dataset:
     found = data.read(sources, **reading)
     for role, column in found.guessed.items():
         click.echo(f"the {role} is taken from column {column!r} (--{role} names another)", err=True)
-    if found.skipped:
-        click.echo(f"rows skipped, as they cannot be used: {len(found.skipped):,}", err=True)
-        for row in found.skipped[:SHOWN]:
-            click.echo(f"  {row}", err=True)
-        if len(found.skipped) > SHOWN:
-            click.echo(f"  and {len(found.skipped) - SHOWN:,} more", err=True)
+    echo_skipped(found.skipped)
     return found
+
+
+def echo_skipped(rows: Sequence[str]) -> None:
+    """Say on standard error which rows were left out, if any were."""
+    if rows:
+        click.echo(f"rows skipped, as they cannot be used: {len(rows):,}", err=True)
+        for row in rows[:SHOWN]:
+            click.echo(f"  {row}", err=True)
+        if len(rows) > SHOWN:
+            click.echo(f"  and {len(rows) - SHOWN:,} more", err=True)

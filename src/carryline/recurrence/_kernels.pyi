@@ -126,3 +126,21 @@ def recurrence_backward(
     brief: bool,
     threads: int,
 ) -> None: ...
+def skip_gram(
+    inputs: _Array,
+    outputs: _Array,
+    ids: NDArray[np.int32],
+    place: int,
+    key: int,
+    keep: NDArray[np.uint32],
+    chance: NDArray[np.uint32],
+    other: NDArray[np.int32],
+    window: int,
+    negatives: int,
+    rate: float,
+    fall: float,
+    least: float,
+    shards: int,
+    stretch: int,
+    threads: int,
+) -> tuple[float, int]: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,25 @@ def read(
             break
         bad = Bad(skip_bad_rows, data.skipped)
         how = Reading(labelled, named, encoding, left, bad, piped)
-        try:
+        with told(one):
             table = load(one, how)
             columns = _append(data, table, how, label)
-            data.sources.append((table.name, None if limit else _digest(one)))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataError(f"no such file or folder: {one}") from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"cannot read {error.filename or one}: {reason}") from error
+            data.sources.append((table.name, None if limit else digest_of(one)))
         named, label = columns.texts, columns.label  # the same ones in those that follow
         data.guessed.update(columns.guessed)
     return data
+
+
+@contextmanager
+def told(source: str | Path) -> Iterator[None]:
+    """What the system says against a source becomes a `DataError`."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"no such file or folder: {source}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"cannot read {error.filename or source}: {reason}") from error
 
 
 def _append(data: Dataset, table: Table, how: Reading, label: str | None) -> Columns:
@@ -98,7 +106,7 @@ def _append(data: Dataset, table: Table, how: Reading, label: str | None) -> Col
         skipped = f" that can be used; {len(how.bad.rows)} rows skipped" if how.bad.rows else ""
         raise DataError(f"{table.name} holds no texts{skipped}")
     columns = chosen(table, how.text, label, how.labelled)
-    texts, wrong = _texts(table, columns.texts)
+    texts, wrong = texts_of(table, columns.texts)
     labels: list[Any] = []
     if columns.label is not None:
         labels, wrong_labels = _labels(table, columns.label, how.bad.skip)
@@ -116,7 +124,7 @@ def _append(data: Dataset, table: Table, how: Reading, label: str | None) -> Col
     return columns
 
 
-def _texts(table: Table, names: Sequence[str]) -> tuple[list[str], dict[int, str]]:
+def texts_of(table: Table, names: Sequence[str]) -> tuple[list[str], dict[int, str]]:
     """[rows] the texts, and what is to be said of rows that hold none."""
     columns, wrong = [], {}
     for name in names:
@@ -149,7 +157,8 @@ def _labels(table: Table, name: str, skip: bool) -> tuple[list[Any], dict[int, s
     return labels, wrong
 
 
-def _digest(source: str | Path) -> str | None:
+def digest_of(source: str | Path) -> str | None:
+    """The SHA-256 of a file in hexadecimal; None for a folder and standard input."""
     return digest(Path(source)) if str(source) != "-" and Path(source).is_file() else None
 
 

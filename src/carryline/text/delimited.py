@@ -6,11 +6,11 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from carryline.text.opening import head_of
-from carryline.text.table import Bad, Reading, Table, apart, unique
+from carryline.text.table import Bad, Reading, Table, parts, unique
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the most that the csv module takes everywhere
 _DELIMITERS = ",;\t|"
@@ -18,18 +18,33 @@ _DELIMITERS = ",;\t|"
 
 def delimited(lines: Iterator[str], name: str, delimiter: str | None, how: Reading) -> Table:
     """CSV with a header; its first line decides the delimiter when none is given."""
+    return next(delimited_parts(lines, name, delimiter, how, how.limit))
+
+
+def delimited_parts(
+    lines: Iterator[str], name: str, delimiter: str | None, how: Reading, rows: int | None
+) -> Iterator[Table]:
+    """The same in tables of at most `rows` rows; one is there at least."""
     head = head_of(lines)
     delimiter = delimiter or delimiter_of(head[-1] if head else "")
     records = _records(chain(head, lines), name, delimiter, how.bad)
     header = next((fields for _, fields in records if any(map(str.strip, fields))), [])
     names = unique((field.strip() for field in header), name)
-    begins, rows = apart(islice(_rows(records, names, name, delimiter, how.bad), how.limit))
+    yield from parts(
+        _rows(records, names, name, delimiter, how.bad),
+        rows,
+        lambda found, begins, before: _table(name, names, found, begins, before),
+    )
 
+
+def _table(
+    name: str, names: list[str], rows: list[list[str]], begins: list[int], before: int
+) -> Table:
     def column(wanted: str) -> list[Any]:
         at = names.index(wanted)
         return [row[at] for row in rows]
 
-    return Table(name, names, len(rows), column, begins)
+    return Table(name, names, len(rows), column, begins, before)
 
 
 def _rows(

@@ -9,7 +9,7 @@ from typing import Any
 
 from carryline.errors import DataError
 from carryline.text.opening import head_of
-from carryline.text.table import Bad, Reading, Table, apart
+from carryline.text.table import Bad, Reading, Table, parts
 
 _DEEPEST = 8  # levels of objects whose keys are columns, `a.b.c`
 
@@ -18,8 +18,16 @@ Row = dict[str, Any]
 
 def json_lines(lines: Iterable[str], name: str, how: Reading) -> Table:
     """One JSON object a line, blank lines left out; the columns are all keys that occur."""
-    numbers, rows = apart(islice(_parsed(lines, name, how.bad), how.limit))
-    return _table(name, rows, numbers)
+    return next(json_parts(lines, name, how, how.limit))
+
+
+def json_parts(lines: Iterable[str], name: str, how: Reading, rows: int | None) -> Iterator[Table]:
+    """The same in tables of at most `rows` rows; one is there at least."""
+    yield from parts(
+        _parsed(lines, name, how.bad),
+        rows,
+        lambda found, numbers, before: _table(name, found, numbers, before),
+    )
 
 
 def json_file(lines: Iterator[str], name: str, how: Reading) -> Table:
@@ -105,12 +113,12 @@ def _by_columns(value: Any, name: str) -> list[Row] | None:
     return None
 
 
-def _table(name: str, rows: list[Row], lines: list[int] | None = None) -> Table:
+def _table(name: str, rows: list[Row], lines: list[int] | None = None, before: int = 0) -> Table:
     def column(key: str) -> list[Any]:
         return [row[key] if key in row else within(row, key) for row in rows]
 
     names = dict.fromkeys(path for row in rows for path in _paths(row, _DEEPEST))
-    return Table(name, list(names), len(rows), column, lines)
+    return Table(name, list(names), len(rows), column, lines, before)
 
 
 def _paths(row: Row, levels: int) -> Iterator[str]:

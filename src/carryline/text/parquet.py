@@ -22,6 +22,27 @@ def parquet(path: Path, how: Reading) -> Table:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     rows = sum(sizes) if how.limit is None else min(how.limit, sum(sizes))
     groups = [i for i in range(len(sizes)) if sum(sizes[:i]) < rows]
+    return _table(path, top, list(names), groups, rows)
+
+
+def parquet_parts(path: Path) -> Iterator[Table]:
+    """A table for each row group; one is there at least."""
+    whole = parquet(path, Reading(labelled=False))
+    with _file(path) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        top = file.schema_arrow.names
+    before = 0
+    for group, rows in enumerate(sizes):
+        yield _table(path, top, whole.names, [group], rows, before)
+        before += rows
+    if not sizes:
+        yield whole
+
+
+def _table(
+    path: Path, top: list[str], names: list[str], groups: list[int], rows: int, before: int = 0
+) -> Table:
+    """The first `rows` rows of some row groups; top: the columns, names: with those inside them."""
 
     def column(wanted: str) -> list[Any]:
         dots = (wanted[:at] for at, character in enumerate(wanted) if character == ".")
@@ -31,7 +52,7 @@ def parquet(path: Path, how: Reading) -> Table:
             values: list[Any] = table.column(first).slice(0, rows).to_pylist()
         return values if first == wanted else [within({first: v}, wanted) for v in values]
 
-    return Table(str(path), list(names), rows, column)
+    return Table(str(path), names, rows, column, before=before)
 
 
 def _leaves(field: Any) -> Iterator[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from carryline.errors import DataError
 from carryline.text.opening import head_of, text_of
-from carryline.text.table import Bad, Reading, Table
+from carryline.text.table import Bad, Reading, Table, parts
 
 log = logging.getLogger("carryline")
 
@@ -19,7 +19,7 @@ LABEL = "__label__"
 _FASTTEXT = re.compile(rf"\s*{LABEL}(\S*)\s?(.*)", re.ASCII | re.DOTALL)
 _ANOTHER_LABEL = re.compile(rf"(?<!\S){LABEL}", re.ASCII)
 
-_Row = tuple[int, str, str | None]  # line, text, label
+_Labelled = tuple[str, str | None]  # text, label
 
 
 def text_lines(lines: Iterator[str], name: str, how: Reading) -> Table:
@@ -27,22 +27,34 @@ def text_lines(lines: Iterator[str], name: str, how: Reading) -> Table:
 
     A blank line is no fastText line, but it is an empty text.
     """
+    return next(text_parts(lines, name, how, how.limit))
+
+
+def text_parts(lines: Iterator[str], name: str, how: Reading, rows: int | None) -> Iterator[Table]:
+    """The same in tables of at most `rows` rows; one is there at least."""
     head = head_of(lines)
     ends = (_without_end(line) for line in chain(head, lines))
     if how.labelled or (head and head[-1].lstrip().startswith(LABEL)):
-        rows = list(islice(_fasttext(ends, name, how.bad), how.limit))
-        texts, labels = [text for _, text, _ in rows], [label for *_, label in rows]
-        columns: dict[str, list[Any]] = {"text": texts, "label": labels}
-        return _table(name, columns, [number for number, *_ in rows])
-    texts = list(islice(ends, how.limit))
-    return _table(name, {"text": texts}, list(range(1, len(texts) + 1)))
+
+        def labelled(found: list[_Labelled], numbers: list[int], before: int) -> Table:
+            texts, labels = [text for text, _ in found], [label for _, label in found]
+            columns: dict[str, list[Any]] = {"text": texts, "label": labels}
+            return _table(name, columns, numbers, before)
+
+        yield from parts(_fasttext(ends, name, how.bad), rows, labelled)
+        return
+
+    def plain(found: list[str], numbers: list[int], before: int) -> Table:
+        return _table(name, {"text": found}, numbers, before)
+
+    yield from parts(enumerate(ends, 1), rows, plain)
 
 
 def _without_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _fasttext(lines: Iterator[str], name: str, bad: Bad) -> Iterator[_Row]:
+def _fasttext(lines: Iterator[str], name: str, bad: Bad) -> Iterator[tuple[int, _Labelled]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -50,7 +62,7 @@ def _fasttext(lines: Iterator[str], name: str, bad: Bad) -> Iterator[_Row]:
         if match and (LABEL in match[1] or _ANOTHER_LABEL.search(match[2])):
             bad.row(f"{name}, line {number}: a text has one label, this one has several")
         else:
-            yield (number, match[2], match[1]) if match else (number, line, None)
+            yield number, (match[2], match[1]) if match else (line, None)
 
 
 def class_folders(root: Path, how: Reading) -> Table:
@@ -86,5 +98,19 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
-def _table(name: str, columns: dict[str, list[Any]], lines: list[int] | None = None) -> Table:
-    return Table(name, list(columns), len(columns["text"]), columns.__getitem__, lines)
+def every_text(root: Path, encoding: str) -> Iterator[str]:
+    """The text of each .txt file in a folder and those in it, in natural order of their names."""
+    for entry in _entries(root):
+        if entry.is_dir() and not entry.is_symlink():
+            yield from every_text(entry, encoding)
+        elif entry.suffix.lower() == ".txt":
+            yield text_of(entry.read_bytes(), str(entry), encoding)
+
+
+def _table(
+    name: str,
+    columns: Mapping[str, list[Any]],
+    lines: list[int] | None = None,
+    before: int = 0,
+) -> Table:
+    return Table(name, list(columns), len(columns["text"]), columns.__getitem__, lines, before)

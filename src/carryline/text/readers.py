@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
 from carryline.errors import DataError, need
 from carryline.text.columns import header_like
-from carryline.text.delimited import delimited, delimiter_of
+from carryline.text.delimited import delimited, delimited_parts, delimiter_of
 from carryline.text.excel import excel
-from carryline.text.objects import json_file, json_lines
+from carryline.text.objects import json_file, json_lines, json_parts
 from carryline.text.opening import PACKED, head_of, lines, opened
-from carryline.text.parquet import parquet
-from carryline.text.plain import LABEL, class_folders, text_lines
+from carryline.text.parquet import parquet, parquet_parts
+from carryline.text.plain import LABEL, class_folders, text_lines, text_parts
 from carryline.text.table import Reading, Table
 
 _LINES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".ft")
@@ -64,6 +64,30 @@ def load(source: str | Path, how: Reading) -> Table:
         if suffix in (".txt", ".ft"):
             return text_lines(rows, name, how)
         return (json_file if suffix == ".json" else json_lines)(rows, name, how)
+
+
+def parts(source: str | Path, how: Reading, rows: int) -> Iterator[Table]:
+    """What `load` gives, in tables of `rows` rows where the format allows: text in lines, and
+    Parquet by row groups; what else there is, at once."""
+    path, suffix = Path(source), ""
+    if str(source) != "-":
+        path.stat()
+        suffix = _suffix(path)
+    if suffix == ".parquet":
+        yield from parquet_parts(path)
+    elif suffix in ("", ".xlsx", ".json"):
+        yield load(source, how)
+    else:
+        name = str(path)
+        with opened(path) as stream:
+            every = lines(stream, name, how.encoding)
+            if suffix in (".csv", ".tsv"):
+                yield from delimited_parts(
+                    every, name, "\t" if suffix == ".tsv" else None, how, rows
+                )
+            else:
+                in_lines = text_parts if suffix in (".txt", ".ft") else json_parts
+                yield from in_lines(every, name, how, rows)
 
 
 def _suffix(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from carryline.errors import DataError
@@ -17,7 +18,8 @@ class Table:
     """Rows as a source gave them; a column is read when it is asked for.
 
     name: what messages call the source. column(name): its values, one a row, None where a row has
-    none. lines: [rows] the line on which each row begins, None where rows are not lines.
+    none. lines: [rows] the line on which each row begins, None where rows are not lines. before:
+    rows of the source that came before these.
     """
 
     name: str
@@ -25,11 +27,12 @@ class Table:
     rows: int
     column: Callable[[str], list[Any]]
     lines: list[int] | None = None
+    before: int = 0
 
     def where(self, row: int) -> str:
         """How a person finds a row; `row` counts from 0."""
         line = f" (line {self.lines[row]})" if self.lines else ""
-        return f"{self.name}: row {row + 1}{line}"
+        return f"{self.name}: row {self.before + row + 1}{line}"
 
     def listed(self) -> str:
         """The columns' names for a message."""
@@ -76,6 +79,23 @@ def unique(names: Iterable[str], name: str) -> list[str]:
     if twice:
         raise DataError(f"{name}: columns must differ in name; twice there: {', '.join(twice)}")
     return names
+
+
+def parts(
+    pairs: Iterator[tuple[int, _Row]],
+    rows: int | None,
+    table: Callable[[list[_Row], list[int], int], Table],
+) -> Iterator[Table]:
+    """Tables of at most `rows` rows (None: all at once), one at least, each by table(rows, their
+    lines, how many came before)."""
+    before = 0
+    while True:
+        lines, found = apart(islice(pairs, rows))
+        if found or not before:
+            yield table(found, lines, before)
+        before += len(found)
+        if rows is None or len(found) < rows:
+            return
 
 
 def apart(pairs: Iterable[tuple[int, _Row]]) -> tuple[list[int], list[_Row]]:

@@ -39,16 +39,16 @@ class Checkpoint:
         return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> None:
+def write(folder: Path, checkpoint: Checkpoint, name: str = NAME) -> None:
     """Put the checkpoint in `folder`, in place of the one before."""
     notes = json.dumps({"format": FORMAT, **checkpoint.notes})
     about = {"notes": notes, "sha256": _digest(checkpoint.arrays, notes)}
-    write_whole(folder / NAME, save(checkpoint.arrays, about))
+    write_whole(folder / name, save(checkpoint.arrays, about))
 
 
-def read(folder: Path) -> Checkpoint:
+def read(folder: Path, name: str = NAME) -> Checkpoint:
     """The checkpoint in `folder`. Raises `ModelError` if it is damaged."""
-    file = folder / NAME
+    file = folder / name
     try:
         with safe_open(file, framework="np") as content:
             about = content.metadata() or {}

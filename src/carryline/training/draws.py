@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-WEIGHTS, ORDER, DROPOUT = range(3)  # what for: the first weights, an epoch's batches, a step's
+# What for: the first weights, an epoch's batches, a step's dropout, an epoch of word vectors.
+WEIGHTS, ORDER, DROPOUT, VECTORS = range(4)
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0) -> np.random.Generator:

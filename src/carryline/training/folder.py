@@ -2,6 +2,8 @@
 
     checkpoint.safetensors   the state after the last epoch
     tokenizer.json           the vocabulary
+    words.safetensors        of word vectors the vocabulary, and how often each word is there
+    ids.int32                the texts in it; -1 where one ends
     training.lock            locked by the process that trains here, for as long as it lives
 
 A checkpoint folder is known by the first or the last of these; in any other that is not empty no
@@ -24,6 +26,7 @@ from carryline.model import storage
 from carryline.training.checkpoint import NAME
 
 TOKENIZER = "tokenizer.json"
+WORDS, IDS = "words.safetensors", "ids.int32"
 LOCK = "training.lock"
 FREE = ("epochs", "patience")  # settings in which a run that goes on may differ: when it ends
 
@@ -79,7 +82,7 @@ class Place:
     def _check_contents(self) -> None:
         if self.folder is not None:
             with _told(self.folder):
-                _check_folder(self.folder)
+                check_folder(self.folder)
         if self.out is not None:
             storage.check_output(self.out, replace=self.resume)
         if self.folder is not None and holds_checkpoint(self.folder) and not self.resume:
@@ -106,19 +109,16 @@ class Place:
             yield
             return
         self.check()
-        with _told(self.folder):
-            handle = _own(self.folder)
-        try:
-            self._check_contents()  # again: now nobody comes between
-            if self.source != self.folder:
-                _clear(self.folder)
-            yield
-        except BaseException:
-            if not holds_checkpoint(self.folder):
-                discard(self.folder)
-            raise
-        finally:
-            os.close(handle)
+        with locked(self.folder):
+            try:
+                self._check_contents()  # again: now nobody comes between
+                if self.source != self.folder:
+                    _clear(self.folder)
+                yield
+            except BaseException:
+                if not holds_checkpoint(self.folder):
+                    discard(self.folder)
+                raise
 
     def deliver(self, save: Callable[..., None], *, new: bool, whole: bool) -> None:
         """Save the model to `out` by save(out, replace=...). When the run is whole, its checkpoint
@@ -144,6 +144,18 @@ class Place:
 
 
 @contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps every other run out of it while the block runs. Raises
+    `OutputError` at once when another process is there."""
+    with _told(folder):
+        handle = _own(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def _told(folder: Path) -> Iterator[None]:
     """What the system says against a folder becomes an `OutputError`, but that it is not there."""
     try:
@@ -157,7 +169,8 @@ def _told(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raises `OutputError` for what is neither empty nor a run's."""
     try:
         names = {entry.name for entry in folder.iterdir()}
     except FileNotFoundError:
@@ -195,7 +208,7 @@ def _lock(folder: Path, create: int = 0) -> int:
 
 def _clear(folder: Path) -> None:
     """Delete what another run left; what is not Carryline's stays."""
-    for name in (NAME, TOKENIZER):
+    for name in (NAME, TOKENIZER, WORDS, IDS):
         (folder / name).unlink(missing_ok=True)
         for left in folder.glob(f".{name}.*"):  # of a write that was killed
             left.unlink(missing_ok=True)

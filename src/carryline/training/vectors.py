@@ -1,0 +1,269 @@
+"""Learning word vectors from texts: read once, trained in epochs, gone on with after a stop.
+
+In `OUT.partial` (see folder.py) lie, until the vectors are written: the numbers of the texts' words
+and the words, as soon as all is read; then the weights after each epoch, every few minutes and when
+the run is stopped. What goes on ends in the bits of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from carryline import files
+from carryline.errors import ConfigError, ModelError, OutputError, TrainingError
+from carryline.recurrence.machine import checked_threads
+from carryline.text import streams
+from carryline.text.data import digest_of, told
+from carryline.text.readers import check_packages
+from carryline.text.table import Reading
+from carryline.text.vectors import Vectors
+from carryline.training import checkpoint, folder
+from carryline.training.checkpoint import NAME, Arrays, Checkpoint
+from carryline.training.corpus import Counted, Ids, written
+from carryline.training.process import patient_ctrl_c
+from carryline.training.progress import Callback
+from carryline.training.skipgram import ROUND, Settings, SkipGram
+
+OFTEN = 300.0  # seconds between two checkpoints within an epoch
+_BLOCK = 25 * ROUND  # words between two looks at the keyboard
+_TOLD = 10.0  # seconds between two lines while texts are read
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """sources: files, folders of .txt files, `-`; how: they are read; out: where vectors go."""
+
+    sources: Sequence[str]
+    how: Reading
+    settings: Settings
+    out: Path
+    resume: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept until it ends."""
+        return folder.beside(self.out)
+
+    def check(self) -> None:
+        """Raises `OutputError` where the run could not write or would write over what is not its
+        own, `MissingExtraError` for what needs a package."""
+        check_packages(self.sources)
+        if self.out.exists():
+            raise OutputError(f"{self.out} is there already; delete it or choose another name")
+        folder.check_folder(self.folder)
+        if not self.resume and any(map(self._has, (NAME, folder.WORDS))):
+            raise OutputError(
+                f"{self.folder} holds a run; --resume (resume=True) goes on with it, or delete it "
+                "to start afresh"
+            )
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    @property
+    def kept(self) -> str:
+        """What a run that was stopped left, for a person."""
+        if self._has(NAME):
+            return f"the vectors so far are in {self.folder}"
+        if self._has(folder.WORDS):
+            return f"the words that were read are in {self.folder}"
+        return ""
+
+
+def learn(task: Task, watcher: Callback, threads: int | None = None) -> Vectors:
+    """Word vectors of the texts; task.out is not written yet, see `deliver`.
+
+    Same texts, settings and instruction set, same bits, with any number of threads. Raises
+    `DataError` for what cannot be read, `OutputError` as `Task.check`, `ConfigError` when a run
+    that is to go on was another one.
+    """
+    task.check()
+    threads = checked_threads(threads)
+    with folder.locked(task.folder):
+        task.check()  # again: now nobody comes between
+        try:
+            run = _Run(task, watcher, threads)
+            run.train()
+            return run.vectors()
+        except BaseException:
+            if not task.kept:
+                folder.discard(task.folder)
+            raise
+
+
+def deliver(task: Task, vectors: Vectors, bits: int) -> None:
+    """Write the file and delete the run's folder."""
+    vectors.save(task.out, bits)
+    folder.discard(task.folder)
+
+
+class _Run:
+    """A run whose folder is its own: reads the texts, or what is left of an earlier one."""
+
+    def __init__(self, task: Task, watcher: Callback, threads: int) -> None:
+        self.task, self.watcher, self.threads = task, watcher, threads
+        self.ids_file = task.folder / folder.IDS
+        self.about = {
+            "settings": task.settings.to_dict(),
+            "columns": list(task.how.text),
+            "encoding": task.how.encoding,
+            "sources": [[str(source), _digest(source)] for source in task.sources],
+        }
+        self.texts_of: list[list[int]] = []
+        found = self._found(folder.WORDS)
+        self.counted = self._known(found) if found else self._read()
+        self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
+        self.model = SkipGram(task.settings, self.counted.counts)
+        self.done, self.history = 0, [[0.0, 0, 0.0]]  # of each epoch: loss, terms, seconds
+        if found and (state := self._found(NAME)):
+            self.model.inputs, self.model.outputs = state.arrays["inputs"], state.arrays["outputs"]
+            self.done, self.history = state.notes["done"], state.notes["history"]
+
+    def _found(self, name: str) -> Checkpoint | None:
+        """What an earlier run left. Raises `ConfigError` when that was another run."""
+        if not (self.task.resume and (self.task.folder / name).exists()):
+            return None
+        state = checkpoint.read(self.task.folder, name)
+        theirs = state.notes["about"]
+        for key, ours in self.about.items():
+            if theirs[key] != ours:
+                raise ConfigError(
+                    f"cannot resume: the run in {self.task.folder} has other {key}: "
+                    f"{_differences(theirs[key], ours)}"
+                )
+        return state
+
+    def _read(self) -> Counted:
+        settings, place = self.task.settings, self.task.folder
+        counted = written(self._texts(), self.ids_file, settings.words, settings.least)
+        arrays: Arrays = {
+            "words": np.frombuffer("\n".join(counted.words).encode(), np.uint8),
+            "counts": counted.counts,
+        }
+        notes = {k: v for k, v in asdict(counted).items() if k not in arrays}
+        notes |= {"about": self.about, "parts": self.texts_of, "bytes": files.size(self.ids_file)}
+        checkpoint.write(place, Checkpoint(arrays, notes), folder.WORDS)
+        return self._told(counted)
+
+    def _known(self, found: Checkpoint) -> Counted:
+        """What an earlier run read. Raises `ModelError` when its file of numbers is damaged."""
+        notes, words = found.notes, found.arrays["words"].tobytes().decode().split("\n")
+        if not self.ids_file.exists() or files.size(self.ids_file) != notes["bytes"]:
+            raise ModelError(
+                f"{self.ids_file} must have {notes['bytes']} bytes; without {self.task.folder} a "
+                "run can begin"
+            )
+        self.texts_of = notes["parts"]
+        numbers = {name: notes[name] for name in ("texts", "total", "pruned")}
+        return self._told(Counted(words, found.arrays["counts"], **numbers))
+
+    def _told(self, counted: Counted) -> Counted:
+        share = 100 * int(counted.counts.sum()) / max(1, counted.total)
+        self.watcher.message(
+            f"{counted.texts:,} texts, {counted.total:,} words; {len(counted.words):,} different "
+            f"ones are learned, {share:.1f} % of the text"
+        )
+        if counted.pruned:
+            self.watcher.message(
+                f"there were too many different words to count: those seen up to {counted.pruned} "
+                "times were dropped on the way, so counts of rare ones are too low"
+            )
+        return counted
+
+    def _texts(self) -> Iterator[list[str]]:
+        """The texts of all sources, and how far reading is, now and then."""
+        texts, following = 0, time.monotonic() + _TOLD
+        for source in self.task.sources:
+            before = texts
+            for part in streams.texts(source, self.task.how, self._guessed):
+                texts += len(part)
+                yield part
+                if time.monotonic() > following:
+                    following += _TOLD
+                    self.watcher.message(f"reading {source}: {texts:,} texts so far")
+            self.texts_of.append([texts - before])
+
+    def _guessed(self, column: str) -> None:
+        self.watcher.message(f"the text is taken from column {column!r} (--text names another)")
+
+    def train(self) -> None:
+        """All epochs from where it is. Ctrl-C ends it between two blocks and keeps what is done."""
+        total, saved = len(self.ids), time.monotonic()
+        with patient_ctrl_c() as stop_if_asked:
+            try:
+                while self.done < self.task.settings.epochs * total:
+                    stop_if_asked()
+                    self._block(total)
+                    if self.done % total == 0 or time.monotonic() - saved > OFTEN:
+                        self._save()
+                        saved = time.monotonic()
+            except KeyboardInterrupt:
+                self._save()
+                raise
+
+    def _block(self, total: int) -> None:
+        epochs = self.task.settings.epochs
+        epoch, place = divmod(self.done, total)
+        began, ids = time.perf_counter(), self.ids[place : place + _BLOCK]
+        loss, terms = self.model.step(ids, epoch, place, total, self.threads)
+        row = self.history[epoch]
+        row[0], row[1], row[2] = row[0] + loss, row[1] + terms, row[2] + time.perf_counter() - began
+        mean = row[0] / max(1, row[1])
+        if not np.isfinite(mean):
+            raise TrainingError(
+                f"the loss is not finite any more in epoch {epoch + 1}; a smaller "
+                f"rate than {self.task.settings.rate} may help"
+            )
+        self.done += len(ids)
+        self.watcher.step(epoch + 1, epochs, place + len(ids), total, mean)
+        if self.done % total == 0:
+            self.history.append([0.0, 0, 0.0])
+            self.watcher.message(
+                f"epoch {epoch + 1}: loss {mean:.4f}; {row[2]:.1f} s, "
+                f"{self.counted.counts.sum() / row[2]:,.0f} words/s"
+            )
+
+    def _save(self) -> None:
+        arrays: Arrays = {"inputs": self.model.inputs, "outputs": self.model.outputs}
+        notes = {"about": self.about, "done": self.done, "history": self.history}
+        checkpoint.write(self.task.folder, Checkpoint(arrays, notes))
+
+    def vectors(self) -> Vectors:
+        """What was learned: the inputs."""
+        import carryline
+
+        sources = [
+            {"name": name, "sha256": sha256, "texts": texts}
+            for (name, sha256), (texts,) in zip(self.about["sources"], self.texts_of, strict=True)
+        ]
+        about: dict[str, Any] = {
+            "carryline": carryline.__version__,
+            "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            "settings": self.about["settings"],
+            "sources": sources,
+            "texts": self.counted.texts,
+            "words": self.counted.total,
+            "pruned": self.counted.pruned,
+            "loss": [row[0] / max(1, row[1]) for row in self.history[:-1]],
+        }
+        return Vectors(self.counted.words, self.counted.counts, self.model.inputs, about)
+
+
+def _digest(source: str) -> str | None:
+    with told(source):
+        return digest_of(source)
+
+
+def _differences(theirs: Any, ours: Any) -> str:
+    if isinstance(theirs, dict):
+        return "; ".join(f"{k} {v}, now {ours[k]}" for k, v in theirs.items() if ours[k] != v)
+    return f"{theirs}, now {ours}"
