@@ -29,6 +29,14 @@ template <class T> using Maybe = std::optional<T>;
 using Starts = Array<const int64_t, 1>;
 using Index = Array<const int32_t, 1>;
 
+// An array that owns its values.
+template <class T> using Owned = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+template <class T> Owned<T> owned(std::vector<T> values) {
+  auto* kept = new std::vector<T>(std::move(values));
+  nb::capsule owner(kept, [](void* at) noexcept { delete static_cast<std::vector<T>*>(at); });
+  return Owned<T>(kept->data(), {kept->size()}, owner);
+}
+
 // Other Python threads run while this lives. A daemon thread that asks for the lock again when the
 // interpreter has ended is ended by Python up to 3.13, with pthread_exit, which unwinds its stack; but
 // functions that may not throw stand there, and the whole process would be aborted. So it is caught and
@@ -124,5 +132,6 @@ void pack_each(const Each<const T>& matrices, const Array<T, 2>& packed, int thr
 template <class T> void define_recurrence(nb::module_& m);
 template <class T> void define_adam(nb::module_& m);
 void define_vectors(nb::module_& m);
+void define_ngrams(nb::module_& m);
 
 }  // namespace carryline

@@ -56,14 +56,6 @@ void outer(Array<const T, 3> left, Rows<const T> right, Array<T, 3> out, bool br
   });
 }
 
-// An array that owns its values.
-template <class T> using Owned = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-template <class T> Owned<T> owned(std::vector<T> values) {
-  auto* kept = new std::vector<T>(std::move(values));
-  nb::capsule owner(kept, [](void* at) noexcept { delete static_cast<std::vector<T>*>(at); });
-  return Owned<T>(kept->data(), {kept->size()}, owner);
-}
-
 // See ragged.Plan: order, lengths, starts.
 nb::tuple plan(Starts offsets) {
   require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
@@ -220,4 +212,5 @@ NB_MODULE(_kernels, m) {
   define<float>(m);
   define<double>(m);
   define_vectors(m);
+  define_ngrams(m);
 }

@@ -1,0 +1,276 @@
+// The doors of the linear part: keys of n-grams, the features of texts, and products with them.
+#include <cmath>
+
+#include "arrays.h"
+#include "ngrams.h"
+
+namespace carryline {
+namespace {
+
+using Keys = Array<const uint64_t, 1>;
+using Bytes = Array<const uint8_t, 1>;
+
+// offsets [items + 1] from 0, never falling, to `end`.
+void check_offsets(const Starts& offsets, size_t end) {
+  require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
+  for (size_t i = 0; i + 1 < offsets.shape(0); ++i) require(offsets(i) <= offsets(i + 1), "offsets must never fall");
+  require(offsets(offsets.shape(0) - 1) == int64_t(end), "offsets must end with the number of entries");
+}
+
+nb::object word_keys(Bytes text, Starts offsets) {
+  check_offsets(offsets, text.shape(0));
+  std::vector<uint64_t> keys(offsets.shape(0) - 1);
+  for (size_t i = 0; i < keys.size(); ++i)
+    keys[i] = key_of(text.data() + offsets(i), offsets(i + 1) - offsets(i), seed_of_words);
+  return nb::cast(owned(std::move(keys)));
+}
+
+nb::tuple character_keys_of(Bytes text, Starts offsets, int shortest, int longest) {
+  check_offsets(offsets, text.shape(0));
+  require(1 <= shortest && shortest <= longest, "1 <= shortest <= longest");
+  std::vector<uint64_t> keys;
+  std::vector<uint8_t> padded;
+  std::vector<int64_t> characters, ends(1, 0);
+  for (size_t i = 0; i + 1 < offsets.shape(0); ++i) {
+    character_keys(text.data() + offsets(i), offsets(i + 1) - offsets(i), shortest, longest, padded, characters, keys);
+    ends.push_back(int64_t(keys.size()));
+  }
+  return nb::make_tuple(owned(std::move(keys)), owned(std::move(ends)));
+}
+
+// Of words [words] in texts: after each one's key that of it and the next; first and last have a neighbour
+// outside, 0.
+nb::tuple pair_keys(Keys words, Starts offsets) {
+  check_offsets(offsets, words.shape(0));
+  std::vector<uint64_t> keys;
+  std::vector<int64_t> ends(1, 0);
+  keys.reserve(2 * words.shape(0) + offsets.shape(0));
+  for (size_t text = 0; text + 1 < offsets.shape(0); ++text) {
+    uint64_t before = 0;
+    for (size_t i = size_t(offsets(text)); i < size_t(offsets(text + 1)); ++i) {
+      keys.push_back(words(i));
+      keys.push_back(key_of_pair(before, words(i)));
+      before = words(i);
+    }
+    if (offsets(text + 1) > offsets(text)) keys.push_back(key_of_pair(before, 0));
+    ends.push_back(int64_t(keys.size()));
+  }
+  return nb::make_tuple(owned(std::move(keys)), owned(std::move(ends)));
+}
+
+nb::object slots(Keys keys) {
+  size_t size = 2;
+  while (size < 2 * keys.shape(0)) size *= 2;
+  std::vector<int32_t> slots(size, -1);
+  for (size_t i = 0; i < keys.shape(0); ++i) {
+    size_t at = keys(i) & (size - 1);
+    for (; slots[at] >= 0; at = (at + 1) & (size - 1))
+      require(keys(size_t(slots[at])) != keys(i), "no key may be there twice");
+    slots[at] = int32_t(i);
+  }
+  return nb::cast(owned(std::move(slots)));
+}
+
+Slots checked_slots(const Keys& keys, const Index& slots) {
+  const size_t size = slots.shape(0);
+  require(size >= 2 && (size & (size - 1)) == 0 && size > keys.shape(0), "slots must be those of the keys");
+  return {keys.data(), slots.data(), size - 1};
+}
+
+// The number of each wanted key, -1 for one that is not there.
+nb::object find(Keys keys, Index slots, Keys wanted) {
+  const Slots known = checked_slots(keys, slots);
+  std::vector<int32_t> found(wanted.shape(0));
+  for (size_t i = 0; i < found.size(); ++i) found[i] = known.find(wanted(i));
+  return nb::cast(owned(std::move(found)));
+}
+
+// The different keys of texts, rising, and in how many texts each is.
+nb::tuple document_counts(Keys keys, Starts offsets) {
+  check_offsets(offsets, keys.shape(0));
+  std::vector<uint64_t> all;
+  std::vector<uint64_t> own;
+  for (size_t text = 0; text + 1 < offsets.shape(0); ++text) {
+    own.assign(keys.data() + offsets(text), keys.data() + offsets(text + 1));
+    std::sort(own.begin(), own.end());
+    all.insert(all.end(), own.begin(), std::unique(own.begin(), own.end()));
+  }
+  std::sort(all.begin(), all.end());
+  std::vector<uint64_t> different;
+  std::vector<int64_t> counts;
+  for (const uint64_t key : all) {
+    if (different.empty() || different.back() != key) different.push_back(key), counts.push_back(0);
+    ++counts.back();
+  }
+  return nb::make_tuple(owned(std::move(different)), owned(std::move(counts)));
+}
+
+// Of each text the different ids, in the order in which they come, each with (1 + log count) scale[id],
+// divided by their 2-norm. Ids below 0 are none.
+nb::tuple weigh(Index ids, Starts offsets, Array<const float, 1> scale, int threads) {
+  check_offsets(offsets, ids.shape(0));
+  const int64_t texts = int64_t(offsets.shape(0)) - 1, together = 64, parts = (texts + together - 1) / together;
+  const size_t features = scale.shape(0);
+  bool fits = true;
+  for (size_t i = 0; i < ids.shape(0); ++i) fits &= ids(i) < int64_t(features);
+  require(fits, "an id must be below the number of features");
+  struct Part {
+    std::vector<float> values;
+    std::vector<int32_t> ids;
+    std::vector<int64_t> sizes;
+  };
+  std::vector<Part> made(static_cast<size_t>(parts));
+  std::vector<int64_t> ends(1, 0);
+  std::vector<float> values;
+  std::vector<int32_t> found;
+  {
+    const WithoutLock unlocked;
+    threads = threads_worth(threads, 100 * double(ids.shape(0)));
+    parallel(parts, threads, [&](int64_t part) {
+      thread_local std::vector<int32_t> counts;
+      counts.resize(std::max(counts.size(), features));
+      Part& own = made[size_t(part)];
+      for (int64_t text = part * together; text < std::min(texts, (part + 1) * together); ++text) {
+        const size_t begin = own.ids.size();
+        for (int64_t i = offsets(size_t(text)); i < offsets(size_t(text) + 1); ++i) {
+          const int32_t id = ids(size_t(i));
+          if (id >= 0 && counts[size_t(id)]++ == 0) own.ids.push_back(id);
+        }
+        double squares = 0;
+        for (size_t i = begin; i < own.ids.size(); ++i) {
+          int32_t& count = counts[size_t(own.ids[i])];
+          const double value = (count == 1 ? 1.0 : 1.0 + std::log(double(count))) * double(scale(size_t(own.ids[i])));
+          squares += value * value, count = 0;
+          own.values.push_back(float(value));
+        }
+        const float share = squares > 0 ? float(1 / std::sqrt(squares)) : 0.0f;
+        for (size_t i = begin; i < own.ids.size(); ++i) own.values[i] *= share;
+        own.sizes.push_back(int64_t(own.ids.size() - begin));
+      }
+    });
+  }
+  for (Part& own : made) {
+    values.insert(values.end(), own.values.begin(), own.values.end());
+    found.insert(found.end(), own.ids.begin(), own.ids.end());
+    for (const int64_t size : own.sizes) ends.push_back(ends.back() + size);
+    own = {};
+  }
+  return nb::make_tuple(owned(std::move(values)), owned(std::move(found)), owned(std::move(ends)));
+}
+
+void check_sparse(size_t values, const Index& ids, const Starts& offsets, size_t width) {
+  check_offsets(offsets, ids.shape(0));
+  require(values == ids.shape(0), "every id needs its value");
+  bool fits = true;
+  for (size_t i = 0; i < ids.shape(0); ++i) fits &= ids(i) >= 0 && size_t(ids(i)) < width;
+  require(fits, "an id must be below the number of features");
+}
+
+// The same matrix by columns: each one's values and rows, rising.
+nb::tuple sparse_transposed(Array<const float, 1> values, Index ids, Starts offsets, size_t width) {
+  check_sparse(values.shape(0), ids, offsets, width);
+  std::vector<int64_t> ends(width + 1, 0);
+  for (size_t i = 0; i < ids.shape(0); ++i) ++ends[size_t(ids(i)) + 1];
+  for (size_t i = 0; i < width; ++i) ends[i + 1] += ends[i];
+  std::vector<float> turned(values.shape(0));
+  std::vector<int32_t> rows(values.shape(0));
+  std::vector<int64_t> at(ends.begin(), ends.end() - 1);
+  for (size_t row = 0; row + 1 < offsets.shape(0); ++row)
+    for (int64_t i = offsets(row); i < offsets(row + 1); ++i) {
+      const size_t to = size_t(at[size_t(ids(size_t(i)))]++);
+      turned[to] = values(size_t(i)), rows[to] = int32_t(row);
+    }
+  return nb::make_tuple(owned(std::move(turned)), owned(std::move(rows)), owned(std::move(ends)));
+}
+
+// One row: the sum of its entries' rows of `dense` [width, columns], in their order.
+template <class T>
+void sparse_row(const float* values, const int32_t* ids, int64_t count, const T* dense, int64_t columns, T* out) {
+  if (columns == 1) {  // four sums, for a sum waits for the one before it
+    T sums[4] = {};
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4)
+      for (int64_t j = 0; j < 4; ++j) sums[j] += T(values[i + j]) * dense[ids[i + j]];
+    for (; i < count; ++i) sums[i % 4] += T(values[i]) * dense[ids[i]];
+    out[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    return;
+  }
+  std::fill(out, out + columns, T(0));
+  for (int64_t i = 0; i < count; ++i) {
+    const T* row = dense + int64_t(ids[i]) * columns;
+    const T value = T(values[i]);
+    for (int64_t j = 0; j < columns; ++j) out[j] += value * row[j];
+  }
+}
+
+template <class T>
+void sparse_product(Array<const float, 1> values, Index ids, Starts offsets, Array<const T, 2> dense, Array<T, 2> out,
+                    int threads) {
+  check_sparse(values.shape(0), ids, offsets, dense.shape(0));
+  const int64_t rows = int64_t(offsets.shape(0)) - 1, columns = int64_t(dense.shape(1)), together = 64;
+  require(int64_t(out.shape(0)) == rows && int64_t(out.shape(1)) == columns, "out must be [rows, columns of dense]");
+  const WithoutLock unlocked;
+  threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(columns));
+  parallel((rows + together - 1) / together, threads, [&](int64_t part) {
+    for (int64_t row = part * together; row < std::min(rows, (part + 1) * together); ++row) {
+      const int64_t begin = offsets(size_t(row));
+      sparse_row(values.data() + begin, ids.data() + begin, offsets(size_t(row) + 1) - begin, dense.data(), columns,
+                 out.data() + row * columns);
+    }
+  });
+}
+
+// Of each text's vectors (rows `ids` of matrix): their mean by weight, their plain mean, the largest and the
+// smallest of each value, side by side; zeros for a text without any.
+void bags(Array<const float, 2> matrix, Array<const float, 1> weight, Index ids, Starts offsets, Array<float, 2> out,
+          int threads) {
+  const int64_t texts = int64_t(offsets.shape(0)) - 1, width = int64_t(matrix.shape(1)), together = 16;
+  check_offsets(offsets, ids.shape(0));
+  check_index(ids, ids.shape(0), matrix.shape(0));
+  require(weight.shape(0) == matrix.shape(0), "every row needs its weight");
+  require(int64_t(out.shape(0)) == texts && int64_t(out.shape(1)) == 4 * width, "out must be [texts, 4 * width]");
+  const WithoutLock unlocked;
+  threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(width));
+  parallel((texts + together - 1) / together, threads, [&](int64_t part) {
+    for (int64_t text = part * together; text < std::min(texts, (part + 1) * together); ++text) {
+      float* weighted = out.data() + text * 4 * width;
+      float *mean = weighted + width, *largest = mean + width, *smallest = largest + width;
+      std::fill(weighted, weighted + 4 * width, 0.0f);
+      const int64_t begin = offsets(size_t(text)), end = offsets(size_t(text) + 1);
+      float weights = 0;
+      for (int64_t i = begin; i < end; ++i) {
+        const float* row = matrix.data() + int64_t(ids(size_t(i))) * width;
+        const float share = weight(size_t(ids(size_t(i))));
+        weights += share;
+        for (int64_t j = 0; j < width; ++j) {
+          weighted[j] += share * row[j];
+          mean[j] += row[j];
+          largest[j] = i == begin || row[j] > largest[j] ? row[j] : largest[j];
+          smallest[j] = i == begin || row[j] < smallest[j] ? row[j] : smallest[j];
+        }
+      }
+      if (begin == end) continue;
+      for (int64_t j = 0; j < width; ++j) weighted[j] /= weights, mean[j] /= float(end - begin);
+    }
+  });
+}
+
+}  // namespace
+
+void define_ngrams(nb::module_& m) {
+  m.def("word_keys", &word_keys, own("text"), own("offsets"));
+  m.def("character_keys", &character_keys_of, own("text"), own("offsets"), "shortest"_a, "longest"_a);
+  m.def("pair_keys", &pair_keys, own("words"), own("offsets"));
+  m.def("slots", &slots, own("keys"));
+  m.def("find", &find, own("keys"), own("slots"), own("wanted"));
+  m.def("document_counts", &document_counts, own("keys"), own("offsets"));
+  m.def("weigh", &weigh, own("ids"), own("offsets"), own("scale"), "threads"_a);
+  m.def("bags", &bags, own("matrix"), own("weight"), own("ids"), own("offsets"), own("out"), "threads"_a);
+  m.def("sparse_transposed", &sparse_transposed, own("values"), own("ids"), own("offsets"), "width"_a);
+  m.def("sparse_product", &sparse_product<float>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
+        "threads"_a);
+  m.def("sparse_product", &sparse_product<double>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
+        "threads"_a);
+}
+
+}  // namespace carryline

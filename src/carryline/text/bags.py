@@ -1,0 +1,61 @@
+"""Texts as bags of word vectors: no order, but what the words mean.
+
+    weighted   mean of the vectors by a / (a + p), p how often the word is in text, a = 0.001
+               (Arora, Liang & Ma 2017): words that are everywhere count little
+    mean       plain mean
+    largest    of each value
+    smallest   of each value
+
+side by side [texts, 4 * width]. Words that the vectors lack are passed over; a text without any other
+has zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carryline.recurrence import _kernels
+from carryline.recurrence.ragged import offsets_of
+from carryline.text.vectors import Vectors, words_in
+from carryline.text.words import words
+
+PARTS = 4
+RARE = 1e-3  # a
+_MOST_KEPT = 1 << 18  # pieces
+
+
+class Bags:
+    """Of the words that `vectors` have. Safe to share between threads."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        shares = vectors.counts / max(1, vectors.counts.sum())
+        self._weight = (RARE / (RARE + shares)).astype(np.float32)
+        self._known: dict[str, bytes] = {}  # rows as int32
+
+    @property
+    def width(self) -> int:
+        return PARTS * self.vectors.matrix.shape[1]
+
+    def __call__(self, texts: Sequence[str], threads: int) -> NDArray[np.float32]:
+        """[texts, 4 * width]."""
+        cut = [words(text) for text in texts]
+        known = self._knowing(set().union(*cut))
+        rows = [b"".join(map(known.__getitem__, each)) for each in cut]
+        ids = np.frombuffer(bytearray().join(rows), np.int32)
+        out = np.empty((len(texts), self.width), np.float32)
+        offsets = offsets_of([len(row) // 4 for row in rows])
+        _kernels.bags(self.vectors.matrix, self._weight, ids, offsets, out, threads)
+        return out
+
+    def _knowing(self, wanted: set[str]) -> dict[str, bytes]:
+        if len(self._known) > _MOST_KEPT:
+            self._known = {}
+        known, row = self._known, self.vectors.by_word
+        for piece in wanted.difference(known):
+            rows = [row[word] for word in words_in(piece) if word in row]
+            known[piece] = np.array(rows, np.int32).tobytes()
+        return known
