@@ -37,6 +37,8 @@ def draw(result: Result, folder: Path) -> None:
 
 def by_time(result: Result, path: Path) -> None:
     """Mean accuracy over the sets against the seconds of training, with the most labels."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     labels = unique(result["cells"], "labels")[-1]
     sets = sets_of(result, labels)
     found = means(result, labels, sets)
@@ -48,7 +50,9 @@ def by_time(result: Result, path: Path) -> None:
         axes.plot(*point, "o", color=COLORS[peer], markersize=8)
     frame(axes, f"Accuracy with {shown(labels)} labels", sets)
     axes.set_xlabel("seconds of training, geometric mean", color=INK)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     name(axes, result, points)
     save(figure, path)
 
