@@ -25,7 +25,10 @@ from carryline.errors import CarrylineError
 from carryline.recurrence.machine import cpu, default_threads, instruction_set
 
 Result = dict[str, Any]
-PEERS = ("torch", "onnx", "onnxruntime", "tokenizers", "tensorflow-cpu", "keras")
+PEERS = (
+    "torch", "onnx", "onnxruntime", "tokenizers", "tensorflow-cpu", "keras", "scikit-learn",
+    "fasttext-wheel",
+)  # fmt: skip
 
 
 def interleave(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
@@ -103,15 +106,20 @@ def machine() -> Result:
         "cores": default_threads(),
         "instruction_set": instruction_set(),
         "system": f"{platform.system()} {platform.machine()}",
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load": load(),
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("carryline", "numpy", *PEERS)},
+            **{name: version_of(name) for name in ("carryline", "numpy", *PEERS)},
         },
     }
 
 
-def _version(package: str) -> str | None:
+def load() -> float | None:
+    """Processes that ran or waited in the last minute, where the system tells."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def version_of(package: str) -> str | None:
     """None when it is not installed."""
     try:
         return version(package)

@@ -17,7 +17,9 @@ from carryline.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that the README's tree names as a whole, and files that need no mention.
-WHOLE = ("csrc", "tests", "benchmarks", "docs", "examples", "src/carryline/cli", ".ci")
+WHOLE = (
+    "csrc", "tests", "benchmarks", "recipes", "docs", "examples", "src/carryline/cli", ".ci",
+)  # fmt: skip
 SILENT = {".gitignore", "src/carryline/py.typed", "src/carryline/recurrence/_kernels.pyi"}
 
 
