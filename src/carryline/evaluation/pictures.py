@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TRAINING, _VALIDATION, _INK, _FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
+GREY, BLUE, INK, FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
 # With more classes than the first a cell has no share and the worst pairs are listed; with more
 # than the second not every class is named.
 _SHARED_CLASSES, _NAMED_CLASSES = 12, 150
@@ -54,22 +54,22 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | Path, keep: str 
     """
     if not history:
         raise InputError("a history has one epoch or more to be drawn, it has none")
-    figure = _figure(9.0, 3.6)
+    figure = new_figure(9.0, 3.6)
     best = best_epoch(history, keep)
     loss, accuracy = figure.subplots(1, 2)
     for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
-        axes.set_title(key.capitalize(), loc="left", fontsize=11, color=_INK)
-        _curve(axes, history, key, "training", _TRAINING)
-        _curve(axes, history, f"valid_{key}", "validation", _VALIDATION)
+        axes.set_title(key.capitalize(), loc="left", fontsize=11, color=INK)
+        _curve(axes, history, key, "training", GREY)
+        _curve(axes, history, f"valid_{key}", "validation", BLUE)
         _epochs(axes, history)
         dots, label = (0, (2, 3)), f"kept: epoch {best}"
-        axes.axvline(best, color=_INK, linewidth=0.9, linestyle=dots, zorder=1, label=label)
+        axes.axvline(best, color=INK, linewidth=0.9, linestyle=dots, zorder=1, label=label)
     accuracy.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, frameon=False, labelcolor=_INK
+        handles, labels, loc="outside lower center", ncols=3, frameon=False, labelcolor=INK
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(metrics: dict[str, Any], path: str | Path) -> None:
@@ -86,17 +86,17 @@ def plot_confusion(metrics: dict[str, Any], path: str | Path) -> None:
     cell = _cell(classes)
     side, margin, below = cell * classes, 1.0 + 0.08 * max(map(len, names)), _LINE * len(pairs)
     names, families = drawable(names, _LONGEST_NAME)
-    figure = _figure(side + margin, side + margin + below)
+    figure = new_figure(side + margin, side + margin + below)
     axes, *under = figure.subplots(
         1 + bool(pairs), squeeze=False, height_ratios=[side + margin, below][: 1 + bool(pairs)]
     )[:, 0]
     _matrix(axes, counts, cell)
     _name_classes(axes, names, families, cell)
     title = f"{metrics['texts']:,} texts, {metrics['accuracy']:.1%} right"
-    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    axes.set_title(title, loc="left", fontsize=11, color=INK)
     for one in under:
         _list_pairs(one, pairs, names, families)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _cell(classes: int) -> float:
@@ -107,7 +107,7 @@ def _cell(classes: int) -> float:
     return float(np.interp(classes, list(sizes), list(sizes.values())))
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches; it saves itself by Agg and touches no pyplot state."""
     check_packages()
     from matplotlib.figure import Figure
@@ -115,7 +115,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=144, layout="constrained", facecolor="white")
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """As a PNG. Raises `OutputError` when `path` cannot be written."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.15)
     try:
@@ -138,12 +139,12 @@ def _epochs(axes: Axes, history: Sequence[dict[str, Any]]) -> None:
     first, last = history[0]["epoch"], history[-1]["epoch"]
     axes.set_xlim(first - 0.5, last + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.set_xlabel("epoch", color=_INK)
-    axes.grid(axis="y", color=_FAINT, linewidth=0.8)
+    axes.set_xlabel("epoch", color=INK)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_TRAINING)
-    axes.tick_params(colors=_INK, length=3, labelsize=9)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=INK, length=3, labelsize=9)
 
 
 def _matrix(axes: Axes, counts: Any, cell: float) -> None:
@@ -156,19 +157,19 @@ def _matrix(axes: Axes, counts: Any, cell: float) -> None:
     for i, j in np.argwhere(written):
         count, share = counts[i, j], shares[i, j]
         text = f"{count:,}\n{_percent(share)}" if few and count else f"{count:,}"
-        color = "white" if share > 0.55 else _INK if count else _TRAINING
+        color = "white" if share > 0.55 else INK if count else GREY
         cell_text = axes.text(j, i, text, ha="center", va="center", color=color, fontsize=size)
         cell_text.set_in_layout(False)  # thousands of them need not be measured
     if len(counts) <= _NAMED_CLASSES:
         inner = np.arange(0.5, len(counts) - 1)
         axes.set_xticks(inner, minor=True)
         axes.set_yticks(inner, minor=True)
-        axes.grid(which="minor", color="white" if few else _FAINT, linewidth=1.5 if few else 0.5)
+        axes.grid(which="minor", color="white" if few else FAINT, linewidth=1.5 if few else 0.5)
     if not few:
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.3, aspect=30, pad=0.01)
-        bar.set_label("share of the true class", color=_INK)
-    axes.set_xlabel("predicted", color=_INK)
-    axes.set_ylabel("true", color=_INK)
+        bar.set_label("share of the true class", color=INK)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true", color=INK)
 
 
 def _percent(share: float) -> str:
@@ -183,7 +184,7 @@ def _name_classes(axes: Axes, names: list[str], families: list[str], cell: float
     ticks, names = range(0, len(names), step), names[::step]
     font: dict[str, Any] = {
         "fontfamily": families,
-        "color": _INK,
+        "color": INK,
         "fontsize": 9 if cell > 0.5 else 8,
     }
     axes.set_yticks(ticks, names, **font)
@@ -210,5 +211,5 @@ def _list_pairs(axes: Axes, pairs: list[Pair], names: list[str], families: list[
             axes.annotate(
                 text, (0, 1), xycoords="axes fraction", xytext=(72 * inches, -72 * _LINE * line),
                 textcoords="offset points", ha=side, va="top", fontsize=8, fontfamily=families,
-                color=_INK if line else _TRAINING,
+                color=INK if line else GREY,
             )  # fmt: skip

@@ -72,11 +72,11 @@ class Place:
         """Raises `OutputError` when the run could not write there, would write over what is not
         its own, or is another process's."""
         if self.folder is not None:
-            with suppress(FileNotFoundError, NotADirectoryError), _told(self.folder):
-                os.close(_lock(self.folder))
-        self._check_contents()
+            check_unlocked(self.folder)
+        self.check_contents()
 
-    def _check_contents(self) -> None:
+    def check_contents(self) -> None:
+        """The same but for the other process."""
         if self.folder is not None:
             with _told(self.folder):
                 _check_folder(self.folder)
@@ -106,19 +106,16 @@ class Place:
             yield
             return
         self.check()
-        with _told(self.folder):
-            handle = _own(self.folder)
-        try:
-            self._check_contents()  # again: now nobody comes between
-            if self.source != self.folder:
-                _clear(self.folder)
-            yield
-        except BaseException:
-            if not holds_checkpoint(self.folder):
-                discard(self.folder)
-            raise
-        finally:
-            os.close(handle)
+        with locked(self.folder):
+            try:
+                self.check_contents()  # again: now nobody comes between
+                if self.source != self.folder:
+                    _clear(self.folder)
+                yield
+            except BaseException:
+                if not holds_checkpoint(self.folder):
+                    discard(self.folder)
+                raise
 
     def deliver(self, save: Callable[..., None], *, new: bool, whole: bool) -> None:
         """Save the model to `out` by save(out, replace=...). When the run is whole, its checkpoint
@@ -141,6 +138,26 @@ class Place:
             if holds_checkpoint(self.folder):
                 shutil.move(self.folder / NAME, self.out / NAME)
             discard(self.folder)
+
+
+def check_unlocked(folder: Path) -> None:
+    """Raises `OutputError` when another process is there."""
+    with suppress(FileNotFoundError, NotADirectoryError), _told(folder):
+        os.close(_lock(folder))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Makes the folder and keeps every other run out of it while the block runs.
+
+    Raises `OutputError` at once when another process is there.
+    """
+    with _told(folder):
+        handle = _own(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
