@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def test_the_table_says_what_the_figures_are_worth() -> None:
     assert "On 300 texts that nothing was chosen by: accuracy 0.9000, macro F1 0.8000; " in said
     assert "gained nothing" not in said
     assert "gained nothing in macro F1" in " ".join(table(outcome(trials, Check(LESS, GOOD))))
+    assert "trained without them" in " ".join(
+        table(dataclasses.replace(outcome(trials, Check(GOOD, LESS)), retrained=False))
+    )
     assert "lowest of many" in " ".join(table(outcome(trials, keep="loss")))
 
 
@@ -93,7 +97,7 @@ def test_the_section_of_the_card() -> None:
 
 def test_the_file_of_trials() -> None:
     lines = as_csv(outcome([trial(0, 0.5), trial(1, None, "failed", hidden=[64, 64])])).splitlines()
-    assert lines[0] == "number,state,macro_f1,seconds,epochs,ended,learning_rate,hidden,cell"
+    assert lines[0] == "number,state,macro_f1,seconds,epochs_done,ended,learning_rate,hidden,cell"
     assert lines[1] == "0,complete,0.5,1.5,1,2.0,0.002,[64],lstm"
     assert lines[2] == '1,failed,,1.5,0,4.0,0.002,"[64, 64]",lstm'
 

@@ -19,7 +19,7 @@ from carryline.model.config import PRESETS, Config
 from carryline.tasks import fitting, space, tuning
 from carryline.tasks.search import Proposals
 from carryline.tasks.space import SPACE, defaults, plain, searched
-from carryline.tasks.trying import Watch
+from carryline.tasks.trying import Search, Watch
 from carryline.tasks.tuning import Tuned, tune
 from commands import PNG, sentences
 
@@ -110,7 +110,8 @@ def judged(figures: list[float], *, epochs: int, keep: str = "accuracy") -> bool
     trials = [
         Trial(n, "complete", {**usual, "dropout": 0.1 * n}, rising, 1.0, 1.0) for n in range(5)
     ]
-    return proposals.hopeless(trials, {"dropout": 0.6, "epochs": epochs}, figures)
+    hopeless = proposals.judge(trials, {"dropout": 0.6, "epochs": epochs})
+    return [hopeless(figures[:end]) for end in range(1, len(figures) + 1)][-1]
 
 
 def test_a_bad_trial_is_ended_and_a_good_one_is_not() -> None:
@@ -136,10 +137,12 @@ def row(figure: float) -> Mapping[str, Any]:
 
 def test_the_end_of_the_time_ends_a_trial_with_its_epoch_but_not_its_last() -> None:
     config = BASE.replace(keep="accuracy", epochs=2)
-    watch = Watch(config, lambda figures: False, deadline=0.0)
+    watch = Watch(lambda figures: False, deadline=0.0)
+    watch.config = config
     assert watch.epoch(row(0.5))
     assert watch.state == "stopped"
-    watch = Watch(config, lambda figures: False, deadline=float("inf"))
+    watch = Watch(lambda figures: False, deadline=float("inf"))
+    watch.config = config
     assert not watch.epoch(row(0.5))
     watch.deadline = 0.0
     assert not watch.epoch(row(0.4))
@@ -149,7 +152,7 @@ def test_the_end_of_the_time_ends_a_trial_with_its_epoch_but_not_its_last() -> N
 def test_hopeless_trials_are_in_the_table_and_never_win(
     reviews: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Proposals, "hopeless", lambda self, trials, *_: len(trials) > 0)
+    monkeypatch.setattr(Proposals, "judge", lambda self, trials, _: lambda figures: bool(trials))
     tuned = found(reviews, tmp_path / "m", settings={**TINY, "epochs": 3})
     assert [t.state for t in tuned.outcome.trials] == ["complete", "pruned", "pruned"]
     assert [len(t.figures) for t in tuned.outcome.trials] == [3, 1, 1]
@@ -172,6 +175,23 @@ def test_a_trial_that_cannot_be_trained_is_noted(
     assert [t.state for t in tuned.outcome.trials] == ["complete", "failed"]
     assert any("failed" in line and "finite" in line for line in told)
     assert tuned.config.learning_rate == base.learning_rate
+
+
+def test_a_trial_without_room_in_memory_does_not_end_the_search(
+    reviews: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = Search.trained
+
+    def full(self: Search, settings: Any, watch: Watch) -> Any:
+        if len(self.trials) == 1:
+            raise MemoryError
+        return trained(self, settings, watch)
+
+    monkeypatch.setattr(Search, "trained", full)
+    told: list[str] = []
+    tuned = found(reviews, tmp_path / "m", watcher=listener(told))
+    assert [t.state for t in tuned.outcome.trials][:2] == ["complete", "failed"]
+    assert any(line.endswith("(out of memory)") for line in told)
 
 
 def listener(told: list[str]) -> Callback:
@@ -205,7 +225,7 @@ def test_the_table_the_picture_and_the_card(tuned: Tuned) -> None:
     with (tuned.path / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 11
-    assert set(rows[0]) == {*LEFT, "number", "state", "macro_f1", "seconds", "epochs", "ended"}
+    assert set(rows[0]) == {*LEFT, "number", "state", "macro_f1", "seconds", "epochs_done", "ended"}
     assert (tuned.path / "plots" / "tuning.png").read_bytes().startswith(PNG)
     text = (tuned.path / "README.md").read_text()
     assert text.index("## Tuned") < text.index("## Limits")

@@ -169,6 +169,8 @@ def caveats(outcome: Outcome) -> Iterator[str]:
         yield f"There the search has gained nothing in {NAMES[outcome.keep]}."
     if outcome.retrained:
         yield "The model here was then trained with the same settings on those texts too."
+    else:
+        yield "The model here was trained without them: Ctrl-C came before it was on all."
 
 
 def section(outcome: Outcome, drawn: bool) -> str:
@@ -201,7 +203,7 @@ def as_csv(outcome: Outcome) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(
-        ["number", "state", outcome.keep, "seconds", "epochs", "ended", *outcome.defaults]
+        ["number", "state", outcome.keep, "seconds", "epochs_done", "ended", *outcome.defaults]
     )
     for t in outcome.trials:
         figure = "" if t.figure is None else t.figure

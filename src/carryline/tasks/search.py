@@ -7,7 +7,7 @@ been, and no database is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,17 +63,24 @@ class Proposals:
                 return settings
         return None
 
-    def hopeless(
-        self, trials: Sequence[Trial], settings: dict[str, Any], figures: Sequence[float]
-    ) -> bool:
-        """Whether a trial with these figures so far is worse than the median of the complete ones
-        at the same tenth of their runs."""
+    def judge(
+        self, trials: Sequence[Trial], settings: dict[str, Any]
+    ) -> Callable[[Sequence[float]], bool]:
+        """Whether the trial with these settings is hopeless, told from its figures so far: worse
+        than the median of the complete ones at the same tenth of their runs."""
         study = self._study(trials, [0])
         study.enqueue_trial(self._coded(settings))
         trial = study.ask(self._distributions())
-        for tenth, figure in self._marks(settings, figures).items():
-            trial.report(figure, tenth)
-        return bool(trial.should_prune())
+        told: set[int] = set()
+
+        def hopeless(figures: Sequence[float]) -> bool:
+            for tenth, figure in self._marks(settings, figures).items():
+                if tenth not in told:
+                    trial.report(figure, tenth)
+                    told.add(tenth)
+            return bool(trial.should_prune())
+
+        return hopeless
 
     def _study(self, trials: Sequence[Trial], seeds: list[int]) -> Study:
         study = self._empty(seeds)
@@ -92,15 +99,19 @@ class Proposals:
     def _empty(self, seeds: list[int]) -> Study:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         state = int(np.random.SeedSequence(seeds).generate_state(1)[0])
-        return optuna.create_study(
-            direction="maximize" if sign(self.base.keep) > 0 else "minimize",
-            sampler=optuna.samplers.TPESampler(
-                seed=state, n_startup_trials=STARTUP, multivariate=True
-            ),
-            pruner=optuna.pruners.MedianPruner(FEWEST, PATIENT_TENTHS),
-        )
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it tells of every study
+        try:
+            return optuna.create_study(
+                direction="maximize" if sign(self.base.keep) > 0 else "minimize",
+                sampler=optuna.samplers.TPESampler(
+                    seed=state, n_startup_trials=STARTUP, multivariate=True
+                ),
+                pruner=optuna.pruners.MedianPruner(FEWEST, PATIENT_TENTHS),
+            )
+        finally:
+            optuna.logging.set_verbosity(before)
 
     def _frozen(
         self, settings: Any, figure: float | None, marks: dict[int, float] | None = None

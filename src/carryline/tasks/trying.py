@@ -51,13 +51,12 @@ NOWHERE = Place(None, None, False)
 class Watch(Callback):
     """Ends a trial that is hopeless, or when the time is over; keeps its figures.
 
-    hopeless(figures): whether to end a trial that had these so far. state: how it has ended.
+    hopeless(figures): whether to end a trial that had these so far. config: of the trial. state:
+    how it has ended.
     """
 
-    def __init__(
-        self, config: Config, hopeless: Callable[[Sequence[float]], bool], deadline: float
-    ) -> None:
-        self.config, self.hopeless, self.deadline = config, hopeless, deadline
+    def __init__(self, hopeless: Callable[[Sequence[float]], bool], deadline: float) -> None:
+        self.hopeless, self.deadline, self.config = hopeless, deadline, Config()
         self.rows: list[Mapping[str, Any]] = []
         self.figures: list[float] = []
         self.state = COMPLETE
@@ -145,18 +144,14 @@ class Search:
     def try_out(self, settings: dict[str, Any], deadline: float) -> bool:
         """One trial; whether Ctrl-C ended it. None is kept of it then, but of the first."""
         began, first = time.monotonic(), not self.trials
-        config = self.proposals.base
-        watch = Watch(config, lambda f: self.proposals.hopeless(self.trials, settings, f), deadline)
+        watch = Watch(self.proposals.judge(self.trials, settings), deadline)
         model, why = None, ""
         try:
-            watch.config = config.replace(**settings)
-            run, model = fitting.train(watch.config, self.parts, None, NOWHERE, self.threads, watch)
-            if run.interrupted:
-                watch.state = STOPPED
-        except (TrainingError, ConfigError) as error:  # a wild rate; settings that exclude others
+            model = self.trained(settings, watch)
+        except (TrainingError, ConfigError, MemoryError) as error:
             if first:
                 raise
-            watch.state, watch.figures, why = FAILED, [], str(error)
+            watch.state, watch.figures, why = FAILED, [], str(error) or "out of memory"
         interrupted = model is not None and model.interrupted
         if interrupted and not first:
             return True
@@ -168,13 +163,24 @@ class Search:
         self.watcher.message(self.line(trial, why))
         return interrupted
 
+    def trained(self, settings: Mapping[str, Any], watch: Watch) -> Fitted:
+        """A model with these settings, as far as it came.
+
+        Raises `ConfigError` for settings that exclude each other, `TrainingError` for a wild rate.
+        """
+        config = watch.config = self.proposals.base.replace(**settings)
+        _, model = fitting.train(config, self.parts, None, NOWHERE, self.threads, watch)
+        if model.interrupted:
+            watch.state = STOPPED
+        model.made = fitting.made(self.parts, self.origin)
+        return model
+
     def keep(self, trial: Trial, model: Fitted | None) -> None:
         """The model first, where it leads; then the trial; then what has lost its lead goes. So a
         kill at any moment leaves the winner's model."""
         trials = [*self.trials, trial]
         leading = best(trials, self.proposals.base.keep)[0]
         if model is not None and trial in (trials[0], leading):
-            model.made = fitting.made(self.parts, self.origin)
             storage.save(self.model_of(trial), model.stored(), replace=True)
         rows = [asdict(one) for one in trials]
         state = {"format": FORMAT, "identity": self.identity, "trials": rows}
