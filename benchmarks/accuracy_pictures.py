@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accuracy_report import means, sets_of, shown, unique
-from carryline.evaluation.pictures import INK, blank, check_packages, quiet, save
+from carryline.evaluation.pictures import INK, check_packages, new_figure, quiet, save_figure
 from common import Result
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def by_time(result: Result, path: Path) -> None:
     sets = sets_of(result, labels)
     found = means(result, labels, sets)
     points = {peer: (mean["train_seconds"], mean["accuracy"]) for peer, mean in found.items()}
-    figure = blank(6.6, 4.2)
+    figure = new_figure(6.6, 4.2)
     axes = figure.subplots()
     axes.set_xscale("log")
     for peer, point in points.items():
@@ -54,7 +54,7 @@ def by_time(result: Result, path: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     name(axes, result, points)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def by_labels(result: Result, path: Path) -> None:
@@ -62,7 +62,7 @@ def by_labels(result: Result, path: Path) -> None:
     every = unique(result["cells"], "labels")
     sets = sets_of(result, *every)
     found = [means(result, labels, sets) for labels in every]
-    figure = blank(6.6, 4.2)
+    figure = new_figure(6.6, 4.2)
     axes = figure.subplots()
     ends: Points = {}
     for peer in result["titles"]:
@@ -75,7 +75,7 @@ def by_labels(result: Result, path: Path) -> None:
     frame(axes, "Accuracy by the number of labels", sets)
     axes.set_xlabel("labelled texts to learn from", color=INK)
     name(axes, result, ends)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def frame(axes: Axes, title: str, sets: Sequence[str]) -> None:

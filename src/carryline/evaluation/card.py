@@ -88,6 +88,11 @@ def illustrate(folder: Path, pictures: Iterable[str]) -> None:
         write_whole(file, after.encode())
 
 
+def extended(card: str, section: str) -> str:
+    """The card with one more section, before its limits."""
+    return card.replace("## Limits\n", f"{section}\n\n## Limits\n", 1)
+
+
 def _absent(file: str) -> str:
     return (
         f"{_PICTURES[file]}: not drawn. `carryline plot MODEL` draws it; "
@@ -232,16 +237,21 @@ def _again(
 def _command(config: Config, made: dict[str, Any] | None) -> str:
     """The command that trains with these settings, those of the preset left out."""
     sources = [source["name"] for source in made["sources"]] if made else []
+    words = ["carryline", "train", *(sources or ["DATA"]), *options(config), "--out", "MODEL"]
+    return " ".join(shlex.quote(visible(word)) for word in words)
+
+
+def options(config: Config) -> list[str]:
+    """Those of `carryline train` that make these settings."""
     known = config.preset in PRESETS
     usual = PRESETS[config.preset if known else "base"].to_dict()
-    words = ["carryline", "train", *(sources or ["DATA"])]
-    words += ["--preset", config.preset] if known else []
+    words = ["--preset", config.preset] if known else []
     for key, value in config.to_dict().items():
         if key in ("epochs", "seed"):
             words += [f"--{key}", str(value)]
         elif key != "preset" and value != usual[key]:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return " ".join(shlex.quote(visible(word)) for word in [*words, "--out", "MODEL"])
+    return words
 
 
 def _maker(made: dict[str, Any] | None) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TRAINING, _VALIDATION, INK, FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
+GREY, BLUE, INK, FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
 # With more classes than the first a cell has no share and the worst pairs are listed; with more
 # than the second not every class is named.
 _SHARED_CLASSES, _NAMED_CLASSES = 12, 150
@@ -54,13 +54,13 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | Path, keep: str 
     """
     if not history:
         raise InputError("a history has one epoch or more to be drawn, it has none")
-    figure = blank(9.0, 3.6)
+    figure = new_figure(9.0, 3.6)
     best = best_epoch(history, keep)
     loss, accuracy = figure.subplots(1, 2)
     for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
         axes.set_title(key.capitalize(), loc="left", fontsize=11, color=INK)
-        _curve(axes, history, key, "training", _TRAINING)
-        _curve(axes, history, f"valid_{key}", "validation", _VALIDATION)
+        _curve(axes, history, key, "training", GREY)
+        _curve(axes, history, f"valid_{key}", "validation", BLUE)
         _epochs(axes, history)
         dots, label = (0, (2, 3)), f"kept: epoch {best}"
         axes.axvline(best, color=INK, linewidth=0.9, linestyle=dots, zorder=1, label=label)
@@ -69,7 +69,7 @@ def plot_history(history: Sequence[dict[str, Any]], path: str | Path, keep: str 
     figure.legend(
         handles, labels, loc="outside lower center", ncols=3, frameon=False, labelcolor=INK
     )
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(metrics: dict[str, Any], path: str | Path) -> None:
@@ -86,7 +86,7 @@ def plot_confusion(metrics: dict[str, Any], path: str | Path) -> None:
     cell = _cell(classes)
     side, margin, below = cell * classes, 1.0 + 0.08 * max(map(len, names)), _LINE * len(pairs)
     names, families = drawable(names, _LONGEST_NAME)
-    figure = blank(side + margin, side + margin + below)
+    figure = new_figure(side + margin, side + margin + below)
     axes, *under = figure.subplots(
         1 + bool(pairs), squeeze=False, height_ratios=[side + margin, below][: 1 + bool(pairs)]
     )[:, 0]
@@ -96,7 +96,7 @@ def plot_confusion(metrics: dict[str, Any], path: str | Path) -> None:
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     for one in under:
         _list_pairs(one, pairs, names, families)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _cell(classes: int) -> float:
@@ -107,7 +107,7 @@ def _cell(classes: int) -> float:
     return float(np.interp(classes, list(sizes), list(sizes.values())))
 
 
-def blank(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure of its own, in inches; it saves itself by Agg and touches no pyplot state."""
     check_packages()
     from matplotlib.figure import Figure
@@ -115,8 +115,8 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=144, layout="constrained", facecolor="white")
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """As a PNG, whole or not at all. Raises `OutputError` when `path` cannot be written."""
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """As a PNG. Raises `OutputError` when `path` cannot be written."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.15)
     try:
@@ -148,7 +148,7 @@ def quiet(axes: Axes) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_TRAINING)
+    axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=INK, length=3, labelsize=9)
 
 
@@ -162,7 +162,7 @@ def _matrix(axes: Axes, counts: Any, cell: float) -> None:
     for i, j in np.argwhere(written):
         count, share = counts[i, j], shares[i, j]
         text = f"{count:,}\n{_percent(share)}" if few and count else f"{count:,}"
-        color = "white" if share > 0.55 else INK if count else _TRAINING
+        color = "white" if share > 0.55 else INK if count else GREY
         cell_text = axes.text(j, i, text, ha="center", va="center", color=color, fontsize=size)
         cell_text.set_in_layout(False)  # thousands of them need not be measured
     if len(counts) <= _NAMED_CLASSES:
@@ -216,5 +216,5 @@ def _list_pairs(axes: Axes, pairs: list[Pair], names: list[str], families: list[
             axes.annotate(
                 text, (0, 1), xycoords="axes fraction", xytext=(72 * inches, -72 * _LINE * line),
                 textcoords="offset points", ha=side, va="top", fontsize=8, fontfamily=families,
-                color=INK if line else _TRAINING,
+                color=INK if line else GREY,
             )  # fmt: skip

@@ -7,6 +7,7 @@
     metrics.json       the evaluation on the validation part
     plots/*.png        training curves and confusion matrix
     README.md          the model card
+    trials.csv         of a search over settings, its trials
 
 What makes one sound is in checks.py; reading.py reads it without running code.
 """
@@ -50,7 +51,7 @@ from carryline.text.tokens import visible
 # All that stands in a model directory: a run's last checkpoint too (training/folder.py).
 FILES = (
     *HASHED, "config.json", "history.jsonl", "metrics.json", "README.md", "plots",
-    "checkpoint.safetensors",
+    "checkpoint.safetensors", "trials.csv",
 )  # fmt: skip
 
 

@@ -144,3 +144,39 @@ def skip_gram(
     stretch: int,
     threads: int,
 ) -> tuple[float, int]: ...
+def word_keys(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]: ...
+def character_keys(
+    text: NDArray[np.uint8], offsets: NDArray[np.int64], shortest: int, longest: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
+def pair_keys(
+    words: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
+def slots(keys: NDArray[np.uint64]) -> NDArray[np.int32]: ...
+def find(
+    keys: NDArray[np.uint64], slots: NDArray[np.int32], wanted: NDArray[np.uint64]
+) -> NDArray[np.int32]: ...
+def document_counts(
+    keys: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
+def weigh(
+    ids: NDArray[np.int32], offsets: NDArray[np.int64], scale: NDArray[np.float32], threads: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]: ...
+def bags(
+    matrix: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    out: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def sparse_transposed(
+    values: NDArray[np.float32], ids: NDArray[np.int32], offsets: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]: ...
+def sparse_product(
+    values: NDArray[np.float32],
+    ids: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    dense: _Array,
+    out: _Array,
+    threads: int,
+) -> None: ...

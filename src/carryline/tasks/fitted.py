@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +67,28 @@ class Fitted:
         outputs = network.outputs(len(self.classes))
         return network.summary(self.config, outputs, self.tokenizer.size)
 
-    def save(self, path: str | Path, *, replace: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        replace: bool = False,
+        extras: Callable[[Path], None] = lambda folder: None,
+    ) -> None:
         """Write the model directory (see storage.py), whole or not at all.
 
-        Raises `OutputError` when `path` exists (unless it holds a model and `replace` is given).
+        extras(folder) adds to what is there. Raises `OutputError` when `path` exists (unless it
+        holds a model and `replace` is given).
         """
-        stored = Stored(
+
+        def complete(folder: Path) -> None:
+            self._illustrate(folder)
+            extras(folder)
+
+        storage.save(path, self.stored(), extras=complete, replace=replace)
+
+    def stored(self) -> Stored:
+        """What the model directory holds of it, but for what is made from that."""
+        return Stored(
             self.config,
             self.classes,
             self.tokenizer.to_json(),
@@ -80,7 +97,6 @@ class Fitted:
             self.metrics,
             self.made,
         )
-        storage.save(path, stored, extras=self._illustrate, replace=replace)
 
     def _illustrate(self, folder: Path) -> None:
         """Plots, where matplotlib is installed, and the card."""

@@ -6,8 +6,8 @@
     largest    of each value
     smallest   of each value
 
-side by side [texts, 4 * width]. Words that the vectors lack are passed over; a text without any other
-has zeros.
+side by side [texts, 4 * width]. Words that the vectors lack are passed over; a text without any
+other has zeros.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Bags:
 
     @property
     def width(self) -> int:
-        return PARTS * self.vectors.matrix.shape[1]
+        return PARTS * int(self.vectors.matrix.shape[1])
 
     def __call__(self, texts: Sequence[str], threads: int) -> NDArray[np.float32]:
         """[texts, 4 * width]."""

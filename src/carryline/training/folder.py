@@ -75,11 +75,11 @@ class Place:
         """Raises `OutputError` when the run could not write there, would write over what is not
         its own, or is another process's."""
         if self.folder is not None:
-            with suppress(FileNotFoundError, NotADirectoryError), _told(self.folder):
-                os.close(_lock(self.folder))
-        self._check_contents()
+            check_unlocked(self.folder)
+        self.check_contents()
 
-    def _check_contents(self) -> None:
+    def check_contents(self) -> None:
+        """The same but for the other process."""
         if self.folder is not None:
             with _told(self.folder):
                 check_folder(self.folder)
@@ -111,7 +111,7 @@ class Place:
         self.check()
         with locked(self.folder):
             try:
-                self._check_contents()  # again: now nobody comes between
+                self.check_contents()  # again: now nobody comes between
                 if self.source != self.folder:
                     _clear(self.folder)
                 yield
@@ -143,10 +143,18 @@ class Place:
             discard(self.folder)
 
 
+def check_unlocked(folder: Path) -> None:
+    """Raises `OutputError` when another process is there."""
+    with suppress(FileNotFoundError, NotADirectoryError), _told(folder):
+        os.close(_lock(folder))
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps every other run out of it while the block runs. Raises
-    `OutputError` at once when another process is there."""
+    """Makes the folder and keeps every other run out of it while the block runs.
+
+    Raises `OutputError` at once when another process is there.
+    """
     with _told(folder):
         handle = _own(folder)
     try:

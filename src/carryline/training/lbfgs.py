@@ -24,7 +24,7 @@ def minimum(
 ) -> Array:
     """Where `function`, which gives its value and its gradient, is least; from x on.
 
-    Ends after `steps` steps, or when ten of them took less than the share `tolerance` off the value.
+    Ends after `steps` steps, or when ten of them took less than the share `tolerance` off it.
     """
     value, gradient = function(x)
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=MEMORY)
