@@ -5,9 +5,10 @@ A word is one of `vectors.words_of`: in lower case, without the blank before it.
 neighbour outside at both ends of a text, characters a blank at both ends of a word. A feature is
 known by a hash of it (its key, 64 bits), so the vocabulary is numbers alone.
 
-The weight of a feature in a text is (1 + log count) idf, with idf = 1 + log((1 + texts) / (1 + texts
-that have it)); those of words and pairs are divided by their 2-norm, those of characters by theirs
-(Manning, Raghavan & Schütze 2008, chapter 6). A text without a known feature has none.
+The weight of a feature in a text is (1 + log count) idf, where idf is 1 + log((1 + texts) /
+(1 + texts that have it)) of the texts that it was learned from; the weights of words and pairs are
+divided by their 2-norm, those of characters by theirs (Manning, Raghavan & Schütze 2008, chapter 6).
+A text without a known feature has none.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def minimum(
 
 def _newton(gradient: Array, pairs: deque[tuple[Array, Array, float]]) -> Array:
     """The gradient by the inverse of the second derivatives, as far as the pairs know them."""
-    q, shares = gradient.copy(), []
+    q: Array = gradient.copy()
+    shares: list[float] = []
     for step, change, curvature in reversed(pairs):
         share = _dot(step, q) / curvature
         shares.append(share)
