@@ -7,7 +7,7 @@ known by a hash of it (its key, 64 bits), so the vocabulary is numbers alone.
 
 The weight of a feature in a text is (1 + log count) idf, where idf is 1 + log((1 + texts) /
 (1 + texts that have it)) of the texts that it was learned from; the weights of words and pairs are
-divided by their 2-norm, those of characters by theirs (Manning, Raghavan & Schütze 2008, chapter 6).
+divided by their 2-norm, those of characters by theirs (Manning, Raghavan & Schütze 2008, ch. 6).
 A text without a known feature has none.
 """
 
