@@ -53,7 +53,8 @@ def ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
         ragged = tokenizer.encode_batch(texts)
         return {"values": ragged.values, "offsets": ragged.offsets}
 
-    return Ragged(**_remembered(texts, f"ids by {tokenizer.to_json()}", encode))
+    rule = "\n".join([f"ids by {tokenizer.to_json()}", *tokenizer.words])
+    return Ragged(**_remembered(texts, rule, encode))
 
 
 def _remembered(texts: Sequence[str], rule: str, make: Callable[[], Arrays]) -> Arrays:

@@ -23,21 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from tokenizers import pre_tokenizers
 
 from carryline import files
 from carryline.errors import ConfigError, ModelError
 from carryline.recurrence.memory import empty
 from carryline.text import codes
-from carryline.text.words import words
+from carryline.text.words import parts, words
 
 FORMAT = 1
 BITS = (*codes.BITS, 16, 32)  # of a value in a file
 MOST_WORDS, WIDEST = 1 << 22, 1 << 12
 LARGEST = 1 << 34  # bytes of a file
 LONGEST_WORDS = 1 << 28  # bytes of all words
-
-_PIECES = pre_tokenizers.ByteLevel(add_prefix_space=False)  # GPT-2's rule for all of Unicode
 
 
 def words_of(text: str) -> list[str]:
@@ -51,12 +48,7 @@ def words_of(text: str) -> list[str]:
 
 def words_in(piece: str) -> list[str]:
     """The words in a piece that `words.words` cut."""
-    parts = [piece] if piece.isascii() else _parts(piece)
-    return [part.removeprefix(" ").lower() for part in parts if not part.isspace()]
-
-
-def _parts(piece: str) -> list[str]:
-    return [piece[begin:end] for _, (begin, end) in _PIECES.pre_tokenize_str(piece)]
+    return [part.removeprefix(" ").lower() for part in parts(piece) if not part.isspace()]
 
 
 @dataclass(frozen=True, eq=False)
