@@ -27,6 +27,7 @@ from safetensors.numpy import save
 
 from carryline.files import write_whole
 from carryline.recurrence.ragged import Ragged
+from carryline.text import vectors
 from carryline.text.tokens import RULES, Tokenizer
 
 Arrays = dict[str, NDArray[Any]]
@@ -44,6 +45,17 @@ def vocabulary(texts: Sequence[str], size: int, announce: Callable[[str], None])
 
     found = _remembered(texts, f"vocabulary of {size}", learn)
     return Tokenizer.from_json(found["tokenizer"].tobytes().decode())
+
+
+def frequent_words(texts: Sequence[str], least: int) -> list[str]:
+    """`vectors.frequent_words(texts, least)`."""
+
+    def count() -> Arrays:
+        found = "\n".join(vectors.frequent_words(texts, least))
+        return {"words": np.frombuffer(found.encode(), np.uint8)}
+
+    found = _remembered(texts, f"words there {least} times", count)
+    return list(filter(None, found["words"].tobytes().decode().split("\n")))
 
 
 def ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:

@@ -154,7 +154,7 @@ class Tokenizer:
 
     def rows_of(self, ids: NDArray[Any]) -> NDArray[np.int32]:
         """The row of each id."""
-        return self._whole.rows(ids)
+        return self._whole.rows(ids) if self.words else ids
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text."""
