@@ -56,7 +56,7 @@ def _values(field: dataclasses.Field[Any]) -> str:
         return "true, false"
     rule: str = field.metadata["rule"].format(field.name)
     if isinstance(field.default, str):
-        return rule.removeprefix(f"{field.name} is one of ")
+        return rule.removeprefix(f"{field.name} is ").removeprefix("one of ")
     return rule.removeprefix(f"{field.name} names ")
 
 

@@ -89,6 +89,7 @@ def test_presets_know_their_names() -> None:
 
 
 OUT_OF_RANGE: list[tuple[str, Any]] = [
+    ("vectors", ""), ("vectors", "x" * 4097),
     ("vocabulary", 256), ("vocabulary", (1 << 20) + 1), ("embedding", 0), ("embedding", 65537),
     ("cell", "LSTM"), ("cell", ""), ("hidden", []), ("hidden", [0]), ("hidden", [-1]),
     ("hidden", [65537]), ("hidden", [4] * 65), ("pooling", "first"), ("dense", -1),

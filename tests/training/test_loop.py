@@ -28,8 +28,9 @@ from carryline.model import network
 from carryline.model.config import CELLS, KEEPS, POOLINGS, Config
 from carryline.model.history import best_epoch, finished
 from carryline.training.batches import epoch_batches
-from carryline.training.loop import Labelled, learning_rate
+from carryline.training.loop import Labelled
 from carryline.training.progress import Callback
+from carryline.training.rate import learning_rate
 from runs import TOKENS, config_of, problem, same, trained
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "training.json"

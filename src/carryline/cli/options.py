@@ -99,7 +99,7 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def overrides(settings: Mapping[str, str], **shorthands: int | None) -> dict[str, Any]:
+def overrides(settings: Mapping[str, str], **shorthands: int | str | None) -> dict[str, Any]:
     """The settings of `--set` and those of the options that are short for one."""
     short = {key: value for key, value in shorthands.items() if value is not None}
     for key in short.keys() & settings.keys():

@@ -45,9 +45,12 @@ def _model(path: str) -> tuple[str, dict[str, Any]]:
 def _preset(name: str, changes: dict[str, str]) -> tuple[str, dict[str, Any]]:
     """The same of a model that could be trained, with a full vocabulary and two classes."""
     from carryline.model import config, network
+    from carryline.tasks.vocabulary import resolved
 
-    chosen = config.preset(name, **changes)
-    outputs = network.outputs(classes=2)
-    shapes = network.parameter_shapes(chosen, chosen.vocabulary, outputs)
+    asked = config.preset(name, **changes)
+    chosen, lexicon = resolved(asked, by_hand="embedding" in changes)
+    outputs, rows = network.outputs(classes=2), chosen.vocabulary
+    rows += len(lexicon.words) if lexicon else 0
+    shapes = network.parameter_shapes(chosen, rows, outputs)
     facts = {"parameters": network.count_parameters(shapes), "config": chosen.to_dict()}
-    return network.summary(chosen, outputs), facts
+    return network.summary(chosen, outputs, rows), facts

@@ -41,6 +41,12 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
 @options.preset
 @options.settings
 @options.reading
+@click.option(
+    "--vectors",
+    metavar="VECTORS",
+    help="Word vectors to begin with: a file of `carryline vectors`, or english; short for --set "
+    "vectors=VECTORS.",
+)
 @click.option("--epochs", type=int, metavar="N", help="Passes over DATA; short for --set epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same model; --set seed=N.")
 @options.threads
@@ -72,6 +78,7 @@ def command(
     out: Path,
     preset: str | None,
     settings: dict[str, str],
+    vectors: str | None,
     epochs: int | None,
     seed: int | None,
     threads: int | None,
@@ -102,7 +109,7 @@ def command(
     """
     if valid is not None and valid_fraction is not None:
         raise click.UsageError("give either --valid or --valid-fraction, not both")
-    changes = options.overrides(settings, epochs=epochs, seed=seed)
+    changes = options.overrides(settings, vectors=vectors, epochs=epochs, seed=seed)
     from carryline.text.readers import check_packages
     from carryline.training.folder import Place, beside
 
@@ -144,12 +151,14 @@ def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None)
     if start is None:
         return TextClassifier(preset or "base", **changes)
     from carryline.tasks.fitting import check_network
+    from carryline.tasks.vocabulary import resolved
 
     classifier = load(start)
     if preset:
         classifier.set_params(**{**dict.fromkeys(options.SETTINGS), "preset": preset})
     classifier.set_params(**changes)
-    check_network(classifier.trained.config, classifier.config)
+    by_hand, known = classifier.width_given, classifier.trained
+    check_network(known.config, resolved(classifier.config, by_hand=by_hand, known=known)[0])
     return classifier
 
 
@@ -164,12 +173,14 @@ def _complete(
     from carryline.model.config import PRESETS, differences
     from carryline.model.history import finished
     from carryline.tasks.classifier import load
+    from carryline.tasks.vocabulary import resolved
     from carryline.training.folder import FREE, holds_checkpoint
 
     if not storage.holds_model(out) or holds_checkpoint(partial):
         return None
     classifier = load(out)
     wanted = (PRESETS[preset] if preset else classifier.config).replace(**changes)
+    wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):
         raise ConfigError(f"cannot resume: {out} was made with other settings ({other})")

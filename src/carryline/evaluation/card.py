@@ -51,7 +51,7 @@ def model_card(
         "# A text classifier made with Carryline",
         f"It reads a text and gives the probability of each of {len(classes)} classes: {names}.",
         f"Inside is a recurrent network: {layers} of {_markdown(config.cell)} cells read the "
-        f"subwords of a text in {direction}. It has {parameters:,} parameters.",
+        f"{_read(config)} of a text in {direction}. It has {parameters:,} parameters.",
         "## How good it is",
         *_figures(metrics, evaluated_on, made),
         "## How to use it",
@@ -67,6 +67,13 @@ def model_card(
         "from.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _read(config: Config) -> str:
+    """What the network reads."""
+    if config.vectors == "none":
+        return "subwords"
+    return f"words, which began as vectors ({_markdown(config.vectors)}), and subwords"
 
 
 def illustrated(card: str, pictures: Iterable[str]) -> str:
@@ -249,6 +256,8 @@ def options(config: Config) -> list[str]:
     for key, value in config.to_dict().items():
         if key in ("epochs", "seed"):
             words += [f"--{key}", str(value)]
+        elif key == "vectors" and value != usual[key]:  # a hash stands behind a file's name
+            words += ["--vectors", value.rsplit(" ", 1)[0]]
         elif key != "preset" and value != usual[key]:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words

@@ -20,6 +20,7 @@ from carryline.errors import ConfigError, ModelError
 from carryline.model import network
 from carryline.model.config import Config
 from carryline.model.history import ADDED, KEYS
+from carryline.model.lexicon import EXPONENTS, ROWS, VECTORS, WEIGHT, WORDS, Lexicon
 from carryline.text.data import Label
 from carryline.text.examples import MOST_CLASSES
 from carryline.text.tokens import largest_file
@@ -48,10 +49,14 @@ class Head(NamedTuple):
     made: dict[str, Any] | None
 
 
-def limits(config: Config, classes: Sequence[Label]) -> dict[str, int]:
-    """Bytes that each file of a model with these settings and classes has at most."""
+def limits(
+    config: Config, classes: Sequence[Label], lexicon: Lexicon | None = None
+) -> dict[str, int]:
+    """Bytes that each file of a model with these settings and classes has at most; of those of the
+    lexicon lexicon.py says it."""
     names, count = len(json.dumps(classes)), len(classes)
-    shapes = network.parameter_shapes(config, config.vocabulary, network.outputs(count))
+    rows = config.vocabulary + (len(lexicon.words) if lexicon else 0)
+    shapes = network.parameter_shapes(config, rows, network.outputs(count))
     weights = LARGEST_HEADER + 4 * network.count_parameters(shapes)
     return {
         "config.json": LARGEST_CONFIG,
@@ -91,12 +96,18 @@ def check_head(file: Path, head: Any) -> Head:
         raise ModelError(
             f"{file}: 'classes' must be a list of 2 to {MOST_CLASSES} different labels"
         )
-    if not isinstance(hashes, dict) or set(hashes) != set(HASHED):
-        raise ModelError(f"{file}: 'sha256' must name {' and '.join(HASHED)}")
+    names = HASHED if config.vectors == "none" else (*HASHED, VECTORS)
+    if not isinstance(hashes, dict) or set(hashes) - _optional(config) != set(names):
+        raise ModelError(f"{file}: 'sha256' must name {' and '.join(names)}")
     made = head.get("made")
     if made is not None:
         _check_made(file, made, len(cast(list[Label], classes)))
     return Head(config, cast(list[Label], classes), hashes, made)
+
+
+def _optional(config: Config) -> set[str]:
+    """What more may have a hash."""
+    return set() if config.vectors == "none" else {WORDS}
 
 
 def _are_classes(value: Any) -> bool:
@@ -145,29 +156,42 @@ def layout_of(weights: Mapping[str, NDArray[Any]]) -> Layout:
 
 
 def check_layout(
-    file: Path, found: Layout, config: Config, outputs: int
-) -> Mapping[str, tuple[int, ...]]:
-    """The weights' names, data types and shapes; returns the shapes that are asked for, in order.
+    file: Path, found: Layout, config: Config, outputs: int, lexicon: Lexicon | None = None
+) -> Layout:
+    """The weights' names, data types and shapes; returns those that are asked for, in order.
 
-    The embedding may have as many rows as the vocabulary has entries, or fewer.
+    The embedding may have as many rows as the vocabulary has entries, or fewer; with a lexicon
+    those that `lexicon.packed` gives.
     """
-    _, shape = found.get("embedding.weight", ("", ()))
-    few = bool(shape) and type(shape[0]) is int and 0 < shape[0] < config.vocabulary
-    rows = shape[0] if few else config.vocabulary
-    expected = network.parameter_shapes(config, rows, outputs)
+    changed = 0 if lexicon is None else _rows(found, ROWS, 0, len(lexicon.vectors.words))
+    others = config.vocabulary + (0 if lexicon is None else len(lexicon.further))
+    rows = _rows(found, WEIGHT, changed + 1, changed + others)
+    shapes = network.parameter_shapes(config, rows, outputs)
+    expected: dict[str, tuple[str, tuple[int, ...]]]
+    expected = {name: ("float32", shape) for name, shape in shapes.items()}
+    if lexicon is not None:
+        expected |= {WEIGHT: ("int8", shapes[WEIGHT]), EXPONENTS: ("int8", (rows,))}
+        expected[ROWS] = ("int32", (changed,))
     if found.keys() != expected.keys():
         odd = ", ".join(sorted(found.keys() ^ expected.keys())[:5])
         raise ModelError(
             f"{file}: the weights do not fit the configuration: {reprlib.repr(odd)[1:-1]}"
         )
-    for name, wanted in expected.items():
-        if found[name] != ("float32", wanted):
+    for name, (kind, wanted) in expected.items():
+        if found[name] != (kind, wanted):
             dtype, other = found[name]
             raise ModelError(
-                f"{file}: {name} must be float32 {list(wanted)}, it is {reprlib.repr(dtype)[1:-1]} "
+                f"{file}: {name} must be {kind} {list(wanted)}, it is {reprlib.repr(dtype)[1:-1]} "
                 f"{reprlib.repr(list(other))}"
             )
     return expected
+
+
+def _rows(found: Layout, name: str, least: int, most: int) -> int:
+    """Of a weight, if there may be so many; else the most there may be."""
+    _, shape = found.get(name, ("", ()))
+    fits = bool(shape) and type(shape[0]) is int and least <= shape[0] < most
+    return shape[0] if fits else most
 
 
 def check_row(file: Path, number: int, row: Any) -> None:

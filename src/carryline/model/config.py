@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,11 @@ CLASS_WEIGHTS = ("none", "balanced")
 KEEPS = ("loss", "accuracy", "macro_f1")
 PRECISIONS = ("fp32", "bf16")
 # After the first model files were written: when absent, the default.
-ADDED = ("precision", "keep", "average")
+ADDED = ("precision", "keep", "average", "vectors")
 # What the weights belong to: a model that is trained further has these as they were.
 NETWORK = (
-    "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask"
+    "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask",
+    "vectors",
 )  # fmt: skip
 
 
@@ -59,8 +61,13 @@ class Config:
     # tokens
     vocabulary: int = _setting(8185, "entries of the subword vocabulary at most, <pad> included",
         "257 <= {} <= 1048576", lambda n: 257 <= n <= 1 << 20)
+    vectors: str = _setting("none",
+        "word vectors with which whole words begin, which are tokens then; in a model the file's "
+        "name and the first digits of its SHA-256",
+        "{} is none, english or the path of a file (1 to 4096 characters) of `carryline vectors`",
+        lambda path: 1 <= len(path) <= 4096)
     # network
-    embedding: int = _setting(64, "width of a token's vector",
+    embedding: int = _setting(64, "width of a token's vector; with `vectors` theirs",
         "1 <= {} <= 65536", lambda n: 1 <= n <= 65536)
     cell: str = _choice("lstm", "of the recurrent layers", CELLS)
     hidden: tuple[int, ...] = _setting((64,), "state size of each layer, first to last",
@@ -147,6 +154,8 @@ def _convert(key: str, value: Any) -> Any:
         raise ConfigError(f"unknown setting {key!r}; the settings are {', '.join(types)}")
     if isinstance(value, np.generic | np.ndarray):  # as searches over settings give them
         value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, str) and types[key] is not str:
         try:
             value = json.loads(value.lower())

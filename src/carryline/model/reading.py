@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from safetensors.numpy import load as load_tensors
 
 from carryline import files
 from carryline.errors import ModelError
-from carryline.model import network
 from carryline.model.checks import (
     LARGEST_HEADER,
     LONGEST_ROW,
@@ -28,6 +28,19 @@ from carryline.model.checks import (
     layout_of,
 )
 from carryline.model.config import Config
+from carryline.model.lexicon import (
+    EXPONENTS,
+    LARGEST_VECTORS,
+    LARGEST_WORDS,
+    ROWS,
+    VECTORS,
+    WEIGHT,
+    WORDS,
+    Lexicon,
+    further_words,
+    unpacked,
+)
+from carryline.text.vectors import Vectors
 
 
 def read(file: Path, most: int, *, first: int | None = None) -> bytes:
@@ -89,11 +102,35 @@ def parsed(file: Path, text: str, rule: str) -> Any:
         raise ModelError(f"{file}: {rule}: {error}") from None
 
 
-# --- the weights
+# --- the words and the weights
+
+
+def read_lexicon(folder: Path, config: Config, hashes: Mapping[str, str]) -> Lexicon | None:
+    """The word vectors and the further words; None for a model without."""
+    if config.vectors == "none":
+        return None
+    file = folder / VECTORS
+    content = read_hashed(file, LARGEST_VECTORS, hashes)
+    vectors = Vectors.load(file)
+    if vectors.matrix.shape[1] != config.embedding:
+        raise ModelError(
+            f"{file} must have vectors of {config.embedding} values, the model's embedding, it has "
+            f"some of {vectors.matrix.shape[1]}"
+        )
+    file = folder / WORDS
+    if file.name not in hashes:
+        return Lexicon(vectors, content, [])
+    text = text_of(file, read_hashed(file, LARGEST_WORDS, hashes))
+    return Lexicon(vectors, content, further_words(file, text, vectors))
 
 
 def read_weights(
-    file: Path, most: int, hashes: Mapping[str, str], config: Config, outputs: int
+    file: Path,
+    most: int,
+    hashes: Mapping[str, str],
+    config: Config,
+    outputs: int,
+    lexicon: Lexicon | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """The weights that `network.parameter_shapes` asks for, in its order.
 
@@ -101,8 +138,8 @@ def read_weights(
     held against the configuration before the rest is read.
     """
     length, found = _header(file, most)
-    expected = check_layout(file, found, config, outputs)
-    size = length + 4 * network.count_parameters(expected)
+    expected = check_layout(file, found, config, outputs, lexicon)
+    size = length + sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in expected.values())
     content = read_hashed(file, size, hashes)
     if len(content) != size:
         raise ModelError(f"{file} must have {size} bytes, it has {len(content)}")
@@ -111,11 +148,14 @@ def read_weights(
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{file} is not a safetensors file: {error}") from None
     # what safetensors read may differ from the header when that says a thing twice
-    check_layout(file, layout_of(weights), config, outputs)
-    for name in expected:
+    check_layout(file, layout_of(weights), config, outputs, lexicon)
+    if lexicon is not None:
+        weights[WEIGHT] = unpacked(file, weights, lexicon.vectors.matrix)
+    wanted = [name for name in expected if name not in (EXPONENTS, ROWS)]
+    for name in wanted:
         if not np.isfinite(weights[name]).all():
             raise ModelError(f"{file}: {name} holds a value that is not finite")
-    return {name: weights[name] for name in expected}
+    return {name: weights[name] for name in wanted}
 
 
 def _header(file: Path, most: int) -> tuple[int, Layout]:
@@ -139,4 +179,4 @@ def _header(file: Path, most: int) -> tuple[int, Layout]:
         raise ModelError(f"{file}: the header must name dtype and shape of each weight") from None
 
 
-_TYPES = {"F32": "float32", "F64": "float64", "F16": "float16"}
+_TYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "I8": "int8", "I32": "int32"}

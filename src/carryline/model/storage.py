@@ -1,8 +1,9 @@
 """The model directory: what is in it, saving it whole or not at all, loading it.
 
-    config.json        format, settings, classes, how it was made, the SHA-256 of the next two
+    config.json        format, settings, classes, how it was made, the SHA-256 of the next four
     tokenizer.json     the subword vocabulary
     model.safetensors  the weights
+    vectors.safetensors, words.txt  of a model with whole words (see lexicon.py)
     history.jsonl      an epoch a line
     metrics.json       the evaluation on the validation part
     plots/*.png        training curves and confusion matrix
@@ -45,12 +46,13 @@ from carryline.model.checks import (
     most_brackets,
 )
 from carryline.model.config import Config
+from carryline.model.lexicon import VECTORS, WEIGHT, WORDS, Lexicon, packed
 from carryline.text.data import Label
 from carryline.text.tokens import visible
 
 # All that stands in a model directory: a run's last checkpoint too (training/folder.py).
 FILES = (
-    *HASHED, "config.json", "history.jsonl", "metrics.json", "README.md", "plots",
+    *HASHED, VECTORS, WORDS, "config.json", "history.jsonl", "metrics.json", "README.md", "plots",
     "checkpoint.safetensors", "trials.csv",
 )  # fmt: skip
 
@@ -72,6 +74,7 @@ class Stored:
     history: list[dict[str, Any]]
     metrics: dict[str, Any] | None
     made: dict[str, Any] | None = None
+    lexicon: Lexicon | None = None
 
 
 def holds_model(path: str | Path) -> bool:
@@ -141,10 +144,14 @@ def _contents(stored: Stored) -> dict[str, bytes]:
         check_row(Path("history.jsonl"), number, row)
     check_metrics(Path("metrics.json"), stored.metrics, stored.classes)
     outputs = network.outputs(len(stored.classes))
-    check_layout(Path("model.safetensors"), layout_of(stored.weights), stored.config, outputs)
+    lexicon, weights = stored.lexicon, dict[str, NDArray[Any]](stored.weights)
+    if lexicon is not None:
+        weights |= packed(weights[WEIGHT], lexicon.vectors.matrix)
+    check_layout(Path("model.safetensors"), layout_of(weights), stored.config, outputs, lexicon)
     files = {
+        **(lexicon.files if lexicon else {}),
         "tokenizer.json": stored.tokenizer.encode(),
-        "model.safetensors": save_tensors(stored.weights),
+        "model.safetensors": save_tensors(weights),
         "history.jsonl": "".join(json.dumps(row) + "\n" for row in stored.history).encode(),
         "metrics.json": _json(stored.metrics),
     }
@@ -152,13 +159,16 @@ def _contents(stored: Stored) -> dict[str, bytes]:
         "format": FORMAT,
         "config": stored.config.to_dict(),
         "classes": stored.classes,
-        "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in HASHED},
+        "sha256": {
+            name: hashlib.sha256(files[name]).hexdigest()
+            for name in (*HASHED, *(lexicon.files if lexicon else ()))
+        },
     }
     if stored.made is not None:
         head["made"] = stored.made
     check_head(Path("config.json"), head)
     files["config.json"] = _json(head)
-    for name, most in limits(stored.config, stored.classes).items():
+    for name, most in limits(stored.config, stored.classes, lexicon).items():
         if len(files[name]) > most:
             raise OutputError(
                 f"{name} would have {len(files[name])} bytes; at most {most} could be read again"
@@ -176,12 +186,14 @@ def load(path: str | Path) -> Stored:
     _check_folder(path)
     file = path / "config.json"
     head = check_head(file, reading.read_json(file, LARGEST_CONFIG))
-    most, outputs = limits(head.config, head.classes), network.outputs(len(head.classes))
+    lexicon = reading.read_lexicon(path, head.config, head.hashes)
+    most, outputs = limits(head.config, head.classes, lexicon), network.outputs(len(head.classes))
     file = path / "tokenizer.json"
     tokenizer = reading.text_of(file, reading.read_hashed(file, most[file.name], head.hashes))
     weights = reading.read_weights(
-        path / "model.safetensors", most["model.safetensors"], head.hashes, head.config, outputs
-    )
+        path / "model.safetensors", most["model.safetensors"], head.hashes, head.config, outputs,
+        lexicon,
+    )  # fmt: skip
     history = reading.read_history(path / "history.jsonl", most["history.jsonl"])
     file = path / "metrics.json"
     brackets = most_brackets(head.classes)
@@ -195,6 +207,7 @@ def load(path: str | Path) -> Stored:
         history,
         metrics,
         head.made,
+        lexicon,
     )
 
 

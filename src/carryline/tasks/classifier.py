@@ -99,6 +99,7 @@ class TextClassifier(Holder, Estimator):
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
         from carryline.tasks import fitting
+        from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
         from carryline.training.progress import watching
 
@@ -106,18 +107,19 @@ class TextClassifier(Holder, Estimator):
         place = Place.of(out, checkpoint, resume)
         place.check()
         known = self.trained if warm_start else None
+        config, lexicon = resolved(self.config, by_hand=self.width_given, known=self._fitted)
         if known:
-            fitting.check_network(known.config, self.config)
+            fitting.check_network(known.config, config)
         examples = checked_examples(texts, labels)
-        parts = fitting.prepared(*examples, sample_weight, valid, self.config.seed, known)
+        parts = fitting.prepared(*examples, sample_weight, valid, config.seed, known)
         with watching(verbose, callbacks) as watcher, place.occupied():
             asked = bool(self._given.get("patience"))
             wanted = baseline and parts.valid is not None
             fitting.tell_missing(wanted, out is not None, watcher)
-            fitting.check_patience(self.config, parts.valid is not None, asked, watcher)
+            fitting.check_patience(config, parts.valid is not None, asked, watcher)
             told = fitting.told(*examples, parts, origin, watcher)
             run, model = fitting.train(
-                self.config, parts, known, place, checked_threads(threads), watcher
+                config, parts, known, lexicon, place, checked_threads(threads), watcher
             )
             model.account, model.made = told, fitting.made(parts, origin)
             self._fitted = model
@@ -218,6 +220,7 @@ class TextClassifier(Holder, Estimator):
         parts, tokens = [np.empty((0, len(self.classes)), np.float32)], 0
         for begin in range(0, len(texts), size):
             ragged = self.tokenizer.encode_batch(texts[begin : begin + size])
+            ragged = ragged.like(self.tokenizer.rows_of(ragged.values))
             logits = net.logits(ragged, pad_to=pad_to, threads=threads)
             parts.append(network.probabilities(logits))
             tokens += len(ragged.values)

@@ -39,6 +39,11 @@ class Estimator:
         return self._config
 
     @property
+    def width_given(self) -> bool:
+        """Whether somebody set the width of the embedding: vectors of another one are refused."""
+        return self._given.get("embedding") is not None
+
+    @property
     def classes(self) -> list[Label]:
         """The labels that can be predicted, in the order of probabilities; none before `fit`."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from carryline.errors import CarrylineError, ModelError
 from carryline.files import write_whole
 from carryline.model import history, network, storage
 from carryline.model.config import Config
+from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.text.data import Label
@@ -27,8 +28,8 @@ class Fitted:
     """What `fit` leaves, or `read` finds.
 
     history: a row an epoch; metrics: on the validation part, None without one; made: where it comes
-    from (see `storage.Stored`). Of a training in this process: the account of its data, whether
-    Ctrl-C ended it, and the seconds it took.
+    from (see `storage.Stored`); lexicon: its whole words, None without. Of a training in this
+    process: the account of its data, whether Ctrl-C ended it, and the seconds it took.
     """
 
     config: Config
@@ -38,6 +39,7 @@ class Fitted:
     history: list[dict[str, Any]]
     metrics: dict[str, Any] | None
     made: dict[str, Any] | None = None
+    lexicon: Lexicon | None = field(default=None, repr=False)
     account: Account | None = field(default=None, repr=False)
     interrupted: bool = False
     seconds: float = 0.0
@@ -65,7 +67,7 @@ class Fitted:
     def summary(self) -> str:
         """The layers with their shapes and parameter counts, as a table."""
         outputs = network.outputs(len(self.classes))
-        return network.summary(self.config, outputs, self.tokenizer.size)
+        return network.summary(self.config, outputs, self.tokenizer.rows)
 
     def save(
         self,
@@ -96,6 +98,7 @@ class Fitted:
             self.history,
             self.metrics,
             self.made,
+            self.lexicon,
         )
 
     def _illustrate(self, folder: Path) -> None:
@@ -213,11 +216,16 @@ def read(path: str | Path) -> Fitted:
     stored = storage.load(path)
     tokenizer = Tokenizer.from_json(stored.tokenizer)
     rows = len(stored.weights["embedding.weight"])
-    if tokenizer.size != rows:
+    words = stored.lexicon.words if stored.lexicon else []
+    if tokenizer.size + len(words) != rows:
+        others = f" beside {len(words)} words" if words else ""
         raise ModelError(
-            f"{path}: tokenizer.json has {tokenizer.size} entries, the embedding {rows}"
+            f"{path}: tokenizer.json has {tokenizer.size} entries{others}, the embedding {rows}"
         )
+    if words:
+        tokenizer = tokenizer.with_words(words)
     net = Network(stored.config, stored.weights)
     return Fitted(
-        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics, stored.made
-    )
+        stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics, stored.made,
+        stored.lexicon,
+    )  # fmt: skip

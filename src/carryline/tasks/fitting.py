@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from carryline.errors import ConfigError, DataError
 from carryline.evaluation import metrics
 from carryline.evaluation.baseline import baseline
-from carryline.files import write_whole
 from carryline.model import network
 from carryline.model.config import NETWORK, Config, differences
 from carryline.model.history import best_epoch
+from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
+from carryline.tasks.vocabulary import vocabulary
 from carryline.text import cache
 from carryline.text.account import Account, account
 from carryline.text.data import Dataset, Label, split
@@ -34,8 +35,8 @@ from carryline.text.examples import (
     targets_of,
 )
 from carryline.text.tokens import Tokenizer
-from carryline.training import loop
-from carryline.training.folder import TOKENIZER, Place
+from carryline.training import loop, table
+from carryline.training.folder import Place
 from carryline.training.loop import Labelled, Run
 from carryline.training.progress import Callback
 
@@ -51,7 +52,9 @@ class Part:
     weights: NDArray[np.float32] | None = None
 
     def labelled(self, tokenizer: Tokenizer) -> Labelled:
-        return Labelled(cache.ids(tokenizer, self.texts), self.targets, self.weights)
+        """The rows of the embedding that the texts read."""
+        ids = cache.ids(tokenizer, self.texts)
+        return Labelled(ids.like(tokenizer.rows_of(ids.values)), self.targets, self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,19 +107,26 @@ def train(
     config: Config,
     parts: Parts,
     known: Fitted | None,
+    lexicon: Lexicon | None,
     place: Place,
     threads: int,
     watcher: Callback,
 ) -> tuple[Run, Fitted]:
-    """The run, and the model that it ended with, its figures on the validation part."""
+    """The run, and the model that it ended with, its figures on the validation part.
+
+    config, lexicon: as `vocabulary.resolved` gives them.
+    """
     source = place.source
     if place.resume and source is None:
         watcher.message(f"nothing to resume at {place.out or place.folder}; starting afresh")
-    tokenizer = _vocabulary(config, parts.train.texts, known, place, watcher)
-    run = Run(config, len(parts.classes), tokenizer.size, threads, watcher, place.folder, source)
+    tokenizer, lexicon = vocabulary(config, parts.train.texts, known, place, lexicon, watcher)
+    run = Run(config, len(parts.classes), tokenizer.rows, threads, watcher, place.folder, source)
     run.start = _start(known, parts.classes, watcher)
     held = None if parts.valid is None else parts.valid.labelled(tokenizer)
-    loop.train(run, parts.train.labelled(tokenizer), held)
+    if lexicon is None:
+        loop.train(run, parts.train.labelled(tokenizer), held)
+    else:
+        table.train(run, parts.train.labelled(tokenizer), held, lexicon.vectors)
     if run.interrupted:
         watcher.message(
             f"stopped after epoch {len(run.history)} of {config.epochs}; kept: epoch "
@@ -132,8 +142,9 @@ def train(
         run.interrupted = True
         watcher.message("stopped while the validation part was measured: the model has no figures")
     return run, Fitted(
-        config, parts.classes, tokenizer, net, run.history, figures, interrupted=run.interrupted
-    )
+        config, parts.classes, tokenizer, net, run.history, figures,
+        interrupted=run.interrupted, lexicon=lexicon,
+    )  # fmt: skip
 
 
 def told(
@@ -177,21 +188,6 @@ def compare(model: Fitted, parts: Parts, watcher: Callback) -> None:
         model.metrics["baseline"] = baseline(
             train.texts, train.targets, valid.texts, valid.targets, parts.classes
         )
-
-
-def _vocabulary(
-    config: Config, texts: list[str], known: Fitted | None, place: Place, watcher: Callback
-) -> Tokenizer:
-    """That of the run that is gone on with or of the known model; else learned from the texts."""
-    if place.source is not None and (place.source / TOKENIZER).exists():
-        tokenizer = Tokenizer.load(place.source / TOKENIZER)
-    elif known is not None:
-        tokenizer = known.tokenizer
-    else:
-        tokenizer = cache.vocabulary(texts, config.vocabulary, watcher.message)
-    if place.folder is not None and place.source != place.folder:
-        write_whole(place.folder / TOKENIZER, tokenizer.to_json().encode())
-    return tokenizer
 
 
 def _start(

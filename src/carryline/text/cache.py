@@ -27,6 +27,7 @@ from safetensors.numpy import save
 
 from carryline.files import write_whole
 from carryline.recurrence.ragged import Ragged
+from carryline.text import vectors
 from carryline.text.tokens import RULES, Tokenizer
 
 Arrays = dict[str, NDArray[Any]]
@@ -46,6 +47,17 @@ def vocabulary(texts: Sequence[str], size: int, announce: Callable[[str], None])
     return Tokenizer.from_json(found["tokenizer"].tobytes().decode())
 
 
+def frequent_words(texts: Sequence[str], least: int) -> list[str]:
+    """`vectors.frequent_words(texts, least)`."""
+
+    def count() -> Arrays:
+        found = "\n".join(vectors.frequent_words(texts, least))
+        return {"words": np.frombuffer(found.encode(), np.uint8)}
+
+    found = _remembered(texts, f"words there {least} times", count)
+    return list(filter(None, found["words"].tobytes().decode().split("\n")))
+
+
 def ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
     """`tokenizer.encode_batch(texts)`."""
 
@@ -53,7 +65,8 @@ def ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
         ragged = tokenizer.encode_batch(texts)
         return {"values": ragged.values, "offsets": ragged.offsets}
 
-    return Ragged(**_remembered(texts, f"ids by {tokenizer.to_json()}", encode))
+    rule = "\n".join([f"ids by {tokenizer.to_json()}", *tokenizer.words])
+    return Ragged(**_remembered(texts, rule, encode))
 
 
 def _remembered(texts: Sequence[str], rule: str, make: Callable[[], Arrays]) -> Arrays:

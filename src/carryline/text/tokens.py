@@ -2,7 +2,8 @@ r"""Text to token ids and back: byte-level BPE, an exact round trip for every st
 
 A text is cut into words (GPT-2's rule), each word into bytes, and neighbouring bytes are joined
 as the merges say, the earliest learned first. All 256 bytes are in the vocabulary, so nothing is
-unknown; there is no normalizer and no prefix space, so nothing is lost.
+unknown; there is no normalizer and no prefix space, so nothing is lost. A tokenizer may have whole
+words too (`whole.py`), which are looked for first.
 
 | text | result |
 |---|---|
@@ -27,11 +28,13 @@ from typing import Any
 
 import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import models, pre_tokenizers, trainers
 
 from carryline import files
 from carryline.errors import ConfigError, InputError, ModelError
 from carryline.recurrence.ragged import Ragged
+from carryline.text.whole import Whole
 from carryline.text.words import Words, encodable
 
 PAD = 0
@@ -62,11 +65,17 @@ _BYTES = _alphabet()
 class Tokenizer:
     """A trained vocabulary. Safe to share between threads; made by `train`, `load`, `from_json`."""
 
-    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
-        self._document = _document(merges)
+    def __init__(self, merges: Sequence[tuple[str, str]], words: Sequence[str] = ()) -> None:
+        """words: tokens of their own, in lower case, as `vectors.words_of` cuts them."""
+        self._merges, self._document = merges, _document(merges)
         self._json = json.dumps(self._document, ensure_ascii=False, separators=(",", ":"))
         self._tokenizer = tokenizers.Tokenizer.from_str(self._json)
-        self._words = Words(self._tokenizer)
+        self._whole = Whole(words, len(self._document["model"]["vocab"]))
+        self._words = Words(self._tokenizer, self._whole if words else None)
+
+    def with_words(self, words: Sequence[str]) -> Tokenizer:
+        """The same pieces, and these whole words."""
+        return Tokenizer(self._merges, words)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int = 8185) -> Tokenizer:
@@ -124,13 +133,28 @@ class Tokenizer:
         return cls(merges)
 
     def to_json(self) -> str:
-        """The contents of `tokenizer.json`; the `tokenizers` library reads it to the same ids."""
+        """The contents of `tokenizer.json`, which are the pieces; the `tokenizers` library reads it
+        to the same ids, but for whole words."""
         return self._json
 
     @property
     def size(self) -> int:
         """Entries of the vocabulary; ids go from 0 to `size - 1`."""
-        return len(self._document["model"]["vocab"])
+        return self._whole.size
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The whole words; each has an entry for every form that it may be written in."""
+        return self._whole.words
+
+    @property
+    def rows(self) -> int:
+        """Rows of an embedding: one for each piece, then one for each word."""
+        return self._whole.first + len(self._whole.words)
+
+    def rows_of(self, ids: NDArray[Any]) -> NDArray[np.int32]:
+        """The row of each id."""
+        return self._whole.rows(ids) if self.words else ids
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text."""
@@ -158,7 +182,7 @@ class Tokenizer:
     def _piece(self, i: int) -> bytes:
         if not 0 <= i < self.size:
             raise InputError(f"ids go from 0 to {self.size - 1}, one is {i}")
-        return self._pieces[i]
+        return self._whole.text(i).encode() if i >= self._whole.first else self._pieces[i]
 
     @cached_property
     def _pieces(self) -> list[bytes]:

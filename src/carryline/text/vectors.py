@@ -13,7 +13,8 @@ and in its metadata `format`, `bits`, `width` and `about`, which is JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,21 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from tokenizers import pre_tokenizers
 
 from carryline import files
 from carryline.errors import ConfigError, ModelError
 from carryline.recurrence.memory import empty
 from carryline.text import codes
-from carryline.text.words import words
+from carryline.text.words import parts, words
 
 FORMAT = 1
 BITS = (*codes.BITS, 16, 32)  # of a value in a file
 MOST_WORDS, WIDEST = 1 << 22, 1 << 12
 LARGEST = 1 << 34  # bytes of a file
 LONGEST_WORDS = 1 << 28  # bytes of all words
-
-_PIECES = pre_tokenizers.ByteLevel(add_prefix_space=False)  # GPT-2's rule for all of Unicode
+ENGLISH = Path(__file__).with_name("english.safetensors")  # the vectors that come with Carryline
 
 
 def words_of(text: str) -> list[str]:
@@ -51,12 +50,19 @@ def words_of(text: str) -> list[str]:
 
 def words_in(piece: str) -> list[str]:
     """The words in a piece that `words.words` cut."""
-    parts = [piece] if piece.isascii() else _parts(piece)
-    return [part.removeprefix(" ").lower() for part in parts if not part.isspace()]
+    return [part.removeprefix(" ").lower() for part in parts(piece) if not part.isspace()]
 
 
-def _parts(piece: str) -> list[str]:
-    return [piece[begin:end] for _, (begin, end) in _PIECES.pre_tokenize_str(piece)]
+def frequent_words(texts: Iterable[str], least: int) -> list[str]:
+    """The words that are at least so often in the texts, the most frequent first."""
+    pieces = Counter[str]()
+    for text in texts:
+        pieces.update(words(text))
+    counts = Counter[str]()
+    for piece, count in pieces.items():
+        for word in words_in(piece):
+            counts[word] += count
+    return [w for _, w in sorted((-n, word) for word, n in counts.items() if n >= least)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +79,16 @@ class Vectors:
     def by_word(self) -> dict[str, int]:
         """The row of each word."""
         return {word: row for row, word in enumerate(self.words)}
+
+    @classmethod
+    def english(cls) -> Vectors:
+        """Those that come with Carryline. Raises `ModelError` where they do not."""
+        if not ENGLISH.exists():
+            raise ModelError(
+                f"this Carryline comes without vectors of English ({ENGLISH.name} is missing); "
+                "`carryline vectors` learns some from texts"
+            )
+        return cls.load(ENGLISH)
 
     @classmethod
     def load(cls, path: str | Path) -> Vectors:
@@ -179,12 +195,12 @@ def _words(content: _Content) -> list[str]:
     raw = content.tensor("words", "U8")
     if len(raw) > LONGEST_WORDS:
         raise content.wrong(f"words must have at most {LONGEST_WORDS} bytes, they have {len(raw)}")
+    if (count := int((raw == ord("\n")).sum()) + 1) > MOST_WORDS:
+        raise content.wrong(f"there are at most {MOST_WORDS} words, it has {count}")
     try:
         found = raw.tobytes().decode().split("\n")
     except UnicodeDecodeError as error:
         raise content.wrong(f"words must be UTF-8; byte {error.start} is not") from None
-    if len(found) > MOST_WORDS:
-        raise content.wrong(f"there are at most {MOST_WORDS} words, it has {len(found)}")
     if "" in found or len(set(found)) < len(found):
         raise content.wrong("no word may be empty or there twice")
     return found

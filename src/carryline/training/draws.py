@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-# What for: the first weights, an epoch's batches, a step's dropout, an epoch of word vectors.
-WEIGHTS, ORDER, DROPOUT, VECTORS = range(4)
+# What for: the first weights, an epoch's batches, a step's dropout, an epoch of word vectors, first
+# weights of what is no word of vectors.
+WEIGHTS, ORDER, DROPOUT, VECTORS, WORDS = range(5)
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0) -> np.random.Generator:

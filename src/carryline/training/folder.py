@@ -2,6 +2,7 @@
 
     checkpoint.safetensors   the state after the last epoch
     tokenizer.json           the vocabulary
+    words.txt                of a run with word vectors the whole words that these lack
     words.safetensors        of word vectors the vocabulary, and how often each word is there
     ids.int32                the texts in it; -1 where one ends
     training.lock            locked by the process that trains here, for as long as it lives
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carryline.errors import ConfigError, OutputError
-from carryline.model import storage
+from carryline.model import lexicon, storage
 from carryline.training.checkpoint import NAME
 
 TOKENIZER = "tokenizer.json"
@@ -216,7 +217,7 @@ def _lock(folder: Path, create: int = 0) -> int:
 
 def _clear(folder: Path) -> None:
     """Delete what another run left; what is not Carryline's stays."""
-    for name in (NAME, TOKENIZER, WORDS, IDS):
+    for name in (NAME, TOKENIZER, lexicon.WORDS, WORDS, IDS):
         (folder / name).unlink(missing_ok=True)
         for left in folder.glob(f".{name}.*"):  # of a write that was killed
             left.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from carryline.errors import ConfigError, TrainingError
 from carryline.model import network
 from carryline.model.config import Config, differences
 from carryline.model.history import best_epoch, finished
+from carryline.model.lexicon import rounded
 from carryline.recurrence import memory
 from carryline.recurrence.ragged import Ragged
 from carryline.training import checkpoint, losses, model
@@ -27,6 +28,7 @@ from carryline.training.draws import DROPOUT, WEIGHTS, generator
 from carryline.training.folder import FREE
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
+from carryline.training.rate import learning_rate
 from carryline.training.stages import Way
 
 
@@ -42,8 +44,12 @@ class Labelled:
 
 @dataclass
 class Run:
-    """A training run; `train` fills what comes after start. best: the kept weights; interrupted:
-    by Ctrl-C."""
+    """A training run; `train` fills what comes after held. best: the kept weights; interrupted:
+    by Ctrl-C.
+
+    vocabulary: rows of the embedding that are trained. held: with word vectors, the rows after
+    these that validation texts alone read (see `Table`); the trained ones are then rounded.
+    """
 
     config: Config
     classes: int
@@ -53,6 +59,7 @@ class Run:
     folder: Path | None = None  # where checkpoints are written
     source: Path | None = None  # the folder with the checkpoint to go on from
     start: Mapping[str, NDArray[np.float32]] | None = None  # weights to begin with, not fresh ones
+    held: NDArray[np.float32] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     resumed: int = 0  # epochs that the checkpoint had
@@ -185,7 +192,7 @@ class Trainer:
                 "clip=1"
             )
         if self.valid is not None:
-            net = network.Network(run.config, arrays)
+            net = network.Network(run.config, self.read(arrays))
             logits = net.logits(self.valid.ragged, threads=run.threads)
             row |= losses.figures(logits, self.valid.targets, run.classes)
             self.check(row["valid_loss"], row["epoch"], self.steps)
@@ -200,7 +207,17 @@ class Trainer:
         """A copy of the weights as the run's network has them: their average, if one is kept."""
         self.optimizer.settle()
         kept = self.optimizer.averages or self.optimizer.weights
-        return {name: value.copy() for name, value in kept.items()}
+        copied = {name: value.copy() for name, value in kept.items()}
+        if self.run.held is not None:
+            copied[model.EMBEDDING] = rounded(copied[model.EMBEDDING])
+        return copied
+
+    def read(self, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """The weights that validation texts read."""
+        if self.run.held is None:
+            return arrays
+        both = np.concatenate([arrays[model.EMBEDDING], self.run.held])
+        return {**arrays, model.EMBEDDING: both}
 
     def state(self) -> Checkpoint:
         run = self.run
@@ -260,22 +277,6 @@ def first_weights(run: Run) -> dict[str, NDArray[np.float32]]:
     rng, outputs = generator(run.config.seed, WEIGHTS), network.outputs(run.classes)
     drawn = model.initial_weights(run.config, run.vocabulary, outputs, rng)
     return drawn | {name: value.copy() for name, value in (run.start or {}).items()}
-
-
-def learning_rate(config: Config, step: int, steps_an_epoch: int) -> float:
-    """The rate of a step (0, 1, …): warm-up, then constant or a cosine down to 0.
-
-    Both stretch over all epochs of the configuration: where a run goes on with more of them than
-    it began with, its rate is from there on what the longer run's would be.
-    """
-    total = config.epochs * steps_an_epoch
-    warmup = config.warmup * total
-    if step < warmup:
-        return config.learning_rate * (step + 1) / (warmup + 1)
-    if config.schedule == "constant":
-        return config.learning_rate
-    share = (step - warmup) / max(1.0, total - warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _prints(
