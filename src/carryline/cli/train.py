@@ -16,7 +16,7 @@ from carryline.errors import ConfigError
 
 if TYPE_CHECKING:
     from carryline.tasks.classifier import TextClassifier
-    from carryline.tasks.fitting import Validation
+    from carryline.tasks.parts import Validation
     from carryline.training.folder import Place
 
 FRACTION = 0.1  # of the texts, held out for validation when nothing else is said

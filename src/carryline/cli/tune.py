@@ -16,7 +16,7 @@ from carryline.cli.output import echo_json
 from carryline.cli.train import FRACTION
 
 if TYPE_CHECKING:
-    from carryline.tasks.fitting import Validation
+    from carryline.tasks.parts import Validation
     from carryline.tasks.tuning import Tuned
 
 MINUTES = 10.0  # when no budget is given

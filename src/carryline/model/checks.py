@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 from numpy.typing import NDArray
 
 from carryline.errors import ConfigError, ModelError
-from carryline.model import network
+from carryline.model import linear, network
 from carryline.model.config import Config
 from carryline.model.history import ADDED, KEYS
 from carryline.model.lexicon import EXPONENTS, ROWS, VECTORS, WEIGHT, WORDS, Lexicon
@@ -96,7 +96,9 @@ def check_head(file: Path, head: Any) -> Head:
         raise ModelError(
             f"{file}: 'classes' must be a list of 2 to {MOST_CLASSES} different labels"
         )
-    names = HASHED if config.vectors == "none" else (*HASHED, VECTORS)
+    names = [*HASHED]
+    names += [VECTORS] if config.vectors != "none" else []
+    names += [linear.FILE] if config.linear else []
     if not isinstance(hashes, dict) or set(hashes) - _optional(config) != set(names):
         raise ModelError(f"{file}: 'sha256' must name {' and '.join(names)}")
     made = head.get("made")

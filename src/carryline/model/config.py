@@ -22,10 +22,10 @@ POOLINGS = ("last", "max", "mean", "concat")
 BATCHINGS = ("length", "shuffle")
 SCHEDULES = ("constant", "cosine")
 CLASS_WEIGHTS = ("none", "balanced")
-KEEPS = ("loss", "accuracy", "macro_f1")
+KEEPS = ("loss", "accuracy", "macro_f1", "last")
 PRECISIONS = ("fp32", "bf16")
 # After the first model files were written: when absent, the default.
-ADDED = ("precision", "keep", "average", "vectors")
+ADDED = ("precision", "keep", "average", "vectors", "linear", "folds")
 # What the weights belong to: a model that is trained further has these as they were.
 NETWORK = (
     "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask",
@@ -81,7 +81,14 @@ class Config:
     dropout: float = _setting(0.0, "on embeddings, between layers and on the pooled vector",
         "0 <= {} < 1", lambda share: 0 <= share < 1)
     mask: bool = _setting(True, "false: fill batches up with <pad> and read it (textbook's flaw)")
+    linear: int = _setting(0,
+        "n-grams of words, and of characters, at most in a linear part beside the recurrent one; "
+        "0: no such part", "0 <= {} <= 4194304", lambda n: 0 <= n <= 1 << 22)
     # training
+    folds: int = _setting(0,
+        "how the texts held out are chosen; 0: they are never trained on; 1: in the end the model "
+        "is trained again on all texts; more: so many parts take turns, then all texts",
+        "0 <= {} <= 100", lambda n: 0 <= n <= 100)
     epochs: int = _setting(10, "passes over the texts", "{} >= 1", lambda n: n >= 1)
     batch_size: int = _setting(64, "texts a step", "{} >= 1", lambda n: n >= 1)
     batching: str = _choice("length",
@@ -102,7 +109,8 @@ class Config:
         "share of the old one in a running average of the weights, which is then evaluated and "
         "kept; 0: no average", "0 <= {} < 1", lambda share: 0 <= share < 1)
     keep: str = _choice("loss",
-        "the weights of the epoch that is best by this figure of the validation part", KEEPS)
+        "the weights of the epoch that is best by this figure of the validation part; last: of the "
+        "last one", KEEPS)
     patience: int = _setting(0,
         "stop after so many epochs that were no better by `keep`; 0: never",
         "{} >= 0", lambda n: n >= 0)

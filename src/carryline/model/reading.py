@@ -19,6 +19,7 @@ from safetensors.numpy import load as load_tensors
 
 from carryline import files
 from carryline.errors import ModelError
+from carryline.model import linear as linears
 from carryline.model.checks import (
     LARGEST_HEADER,
     LONGEST_ROW,
@@ -40,6 +41,8 @@ from carryline.model.lexicon import (
     further_words,
     unpacked,
 )
+from carryline.model.linear import Linear
+from carryline.text.bags import Bags
 from carryline.text.vectors import Vectors
 
 
@@ -122,6 +125,22 @@ def read_lexicon(folder: Path, config: Config, hashes: Mapping[str, str]) -> Lex
         return Lexicon(vectors, content, [])
     text = text_of(file, read_hashed(file, LARGEST_WORDS, hashes))
     return Lexicon(vectors, content, further_words(file, text, vectors))
+
+
+def read_linear(
+    folder: Path,
+    config: Config,
+    outputs: int,
+    hashes: Mapping[str, str],
+    lexicon: Lexicon | None,
+) -> Linear | None:
+    """The linear part; None for a model without."""
+    if not config.linear:
+        return None
+    file, bags = folder / linears.FILE, Bags(lexicon.vectors) if lexicon else None
+    most = linears.largest_file(config.linear, outputs, bags)
+    content = read_hashed(file, most, hashes)
+    return Linear.from_bytes(file, content, config.linear, outputs, bags)
 
 
 def read_weights(

@@ -1,9 +1,10 @@
 """The model directory: what is in it, saving it whole or not at all, loading it.
 
-    config.json        format, settings, classes, how it was made, the SHA-256 of the next four
+    config.json        format, settings, classes, how it was made, the SHA-256 of the next five
     tokenizer.json     the subword vocabulary
     model.safetensors  the weights
     vectors.safetensors, words.txt  of a model with whole words (see lexicon.py)
+    linear.safetensors the linear part, if there is one (see linear.py)
     history.jsonl      an epoch a line
     metrics.json       the evaluation on the validation part
     plots/*.png        training curves and confusion matrix
@@ -32,6 +33,7 @@ from safetensors.numpy import save as save_tensors
 
 from carryline.errors import ModelError, OutputError
 from carryline.files import status_of, write_folder_whole, write_whole
+from carryline.model import linear as linears
 from carryline.model import network, reading
 from carryline.model.checks import (
     FORMAT,
@@ -47,13 +49,14 @@ from carryline.model.checks import (
 )
 from carryline.model.config import Config
 from carryline.model.lexicon import VECTORS, WEIGHT, WORDS, Lexicon, packed
+from carryline.model.linear import Linear
 from carryline.text.data import Label
 from carryline.text.tokens import visible
 
 # All that stands in a model directory: a run's last checkpoint too (training/folder.py).
 FILES = (
-    *HASHED, VECTORS, WORDS, "config.json", "history.jsonl", "metrics.json", "README.md", "plots",
-    "checkpoint.safetensors", "trials.csv",
+    *HASHED, VECTORS, WORDS, linears.FILE, "config.json", "history.jsonl", "metrics.json",
+    "README.md", "plots", "checkpoint.safetensors", "trials.csv",
 )  # fmt: skip
 
 
@@ -75,6 +78,7 @@ class Stored:
     metrics: dict[str, Any] | None
     made: dict[str, Any] | None = None
     lexicon: Lexicon | None = None
+    linear: Linear | None = None
 
 
 def holds_model(path: str | Path) -> bool:
@@ -150,6 +154,7 @@ def _contents(stored: Stored) -> dict[str, bytes]:
     check_layout(Path("model.safetensors"), layout_of(weights), stored.config, outputs, lexicon)
     files = {
         **(lexicon.files if lexicon else {}),
+        **({linears.FILE: stored.linear.to_bytes()} if stored.linear else {}),
         "tokenizer.json": stored.tokenizer.encode(),
         "model.safetensors": save_tensors(weights),
         "history.jsonl": "".join(json.dumps(row) + "\n" for row in stored.history).encode(),
@@ -161,7 +166,7 @@ def _contents(stored: Stored) -> dict[str, bytes]:
         "classes": stored.classes,
         "sha256": {
             name: hashlib.sha256(files[name]).hexdigest()
-            for name in (*HASHED, *(lexicon.files if lexicon else ()))
+            for name in files.keys() - {"history.jsonl", "metrics.json"}
         },
     }
     if stored.made is not None:
@@ -194,6 +199,7 @@ def load(path: str | Path) -> Stored:
         path / "model.safetensors", most["model.safetensors"], head.hashes, head.config, outputs,
         lexicon,
     )  # fmt: skip
+    linear = reading.read_linear(path, head.config, outputs, head.hashes, lexicon)
     history = reading.read_history(path / "history.jsonl", most["history.jsonl"])
     file = path / "metrics.json"
     brackets = most_brackets(head.classes)
@@ -208,6 +214,7 @@ def load(path: str | Path) -> Stored:
         metrics,
         head.made,
         lexicon,
+        linear,
     )
 
 

@@ -24,7 +24,7 @@ from carryline.text.examples import (
 )
 
 if TYPE_CHECKING:
-    from carryline.tasks.fitting import Validation
+    from carryline.tasks.parts import Validation
     from carryline.training.progress import Callback
 
 Array = NDArray[Any]
@@ -99,6 +99,7 @@ class TextClassifier(Holder, Estimator):
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
         from carryline.tasks import fitting
+        from carryline.tasks.parts import prepared
         from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
         from carryline.training.progress import watching
@@ -111,7 +112,7 @@ class TextClassifier(Holder, Estimator):
         if known:
             fitting.check_network(known.config, config)
         examples = checked_examples(texts, labels)
-        parts = fitting.prepared(*examples, sample_weight, valid, config.seed, known)
+        parts = prepared(*examples, sample_weight, valid, config.seed, known)
         with watching(verbose, callbacks) as watcher, place.occupied():
             asked = bool(self._given.get("patience"))
             wanted = baseline and parts.valid is not None
@@ -215,17 +216,16 @@ class TextClassifier(Holder, Estimator):
         Some texts after the others, which changes no bit; without a mask every batch is filled up
         to its longest text, so these must stay the same.
         """
-        net, batch = self.network, self.trained.config.batch_size
+        batch = self.trained.config.batch_size
         size = max(TEXTS_AT_ONCE // batch, 1) * batch
         parts, tokens = [np.empty((0, len(self.classes)), np.float32)], 0
         for begin in range(0, len(texts), size):
-            ragged = self.tokenizer.encode_batch(texts[begin : begin + size])
-            ragged = ragged.like(self.tokenizer.rows_of(ragged.values))
-            logits = net.logits(ragged, pad_to=pad_to, threads=threads)
+            chunk = texts[begin : begin + size]
+            logits, read = self.trained.logits(chunk, pad_to=pad_to, threads=threads)
             parts.append(network.probabilities(logits))
-            tokens += len(ragged.values)
+            tokens += read
             if advance:
-                advance(len(ragged))
+                advance(len(chunk))
         return np.concatenate(parts), tokens
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from carryline.errors import CarrylineError, ModelError
 from carryline.files import write_whole
 from carryline.model import history, network, storage
 from carryline.model.config import Config
 from carryline.model.lexicon import Lexicon
+from carryline.model.linear import Linear
 from carryline.model.network import Network
 from carryline.model.storage import Stored
+from carryline.recurrence import machine
 from carryline.text.data import Label
 from carryline.text.tokens import Tokenizer
 
@@ -28,8 +31,9 @@ class Fitted:
     """What `fit` leaves, or `read` finds.
 
     history: a row an epoch; metrics: on the validation part, None without one; made: where it comes
-    from (see `storage.Stored`); lexicon: its whole words, None without. Of a training in this
-    process: the account of its data, whether Ctrl-C ended it, and the seconds it took.
+    from (see `storage.Stored`); lexicon, linear: its whole words and its linear part, None without.
+    Of a training in this process: the account of its data, whether Ctrl-C ended it, and the seconds
+    it took.
     """
 
     config: Config
@@ -40,6 +44,7 @@ class Fitted:
     metrics: dict[str, Any] | None
     made: dict[str, Any] | None = None
     lexicon: Lexicon | None = field(default=None, repr=False)
+    linear: Linear | None = field(default=None, repr=False)
     account: Account | None = field(default=None, repr=False)
     interrupted: bool = False
     seconds: float = 0.0
@@ -52,7 +57,8 @@ class Fitted:
     @property
     def parameters(self) -> int:
         """The number of trained parameters."""
-        return sum(value.size for value in self.network.weights.values())
+        own = sum(value.size for value in self.network.weights.values())
+        return own + (self.linear.parameters if self.linear else 0)
 
     @property
     def best_epoch(self) -> int:
@@ -63,6 +69,17 @@ class Fitted:
     def tokens_per_second(self) -> float:
         """Of training, the median over epochs."""
         return float(np.median([row["tokens_per_second"] for row in self.history]))
+
+    def logits(
+        self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
+    ) -> tuple[NDArray[Any], int]:
+        """[texts, outputs] of both parts together, and how many tokens the recurrent one read."""
+        ragged = self.tokenizer.encode_batch(texts)
+        ragged = ragged.like(self.tokenizer.rows_of(ragged.values))
+        logits = self.network.logits(ragged, pad_to=pad_to, threads=threads)
+        if self.linear is not None:
+            logits = logits + self.linear.logits(texts, machine.checked_threads(threads))
+        return logits, len(ragged.values)
 
     def summary(self) -> str:
         """The layers with their shapes and parameter counts, as a table."""
@@ -99,6 +116,7 @@ class Fitted:
             self.metrics,
             self.made,
             self.lexicon,
+            self.linear,
         )
 
     def _illustrate(self, folder: Path) -> None:
@@ -227,5 +245,5 @@ def read(path: str | Path) -> Fitted:
     net = Network(stored.config, stored.weights)
     return Fitted(
         stored.config, stored.classes, tokenizer, net, stored.history, stored.metrics, stored.made,
-        stored.lexicon,
+        stored.lexicon, stored.linear,
     )  # fmt: skip

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from carryline.errors import ConfigError, DataError
+from carryline.errors import ConfigError
 from carryline.evaluation import metrics
 from carryline.evaluation.baseline import baseline
 from carryline.model import network
@@ -23,84 +22,17 @@ from carryline.model.history import best_epoch
 from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
+from carryline.tasks.folds import mean_figures, turns, validated
+from carryline.tasks.members import USUAL, Held, Shares, mixed
+from carryline.tasks.parts import Parts
 from carryline.tasks.vocabulary import vocabulary
-from carryline.text import cache
 from carryline.text.account import Account, account
-from carryline.text.data import Dataset, Label, split
-from carryline.text.examples import (
-    Examples,
-    checked_examples,
-    checked_weights,
-    classes_of,
-    targets_of,
-)
-from carryline.text.tokens import Tokenizer
-from carryline.training import loop, table
-from carryline.training.folder import Place
-from carryline.training.loop import Labelled, Run
+from carryline.text.bags import Bags
+from carryline.text.data import Dataset, Label
+from carryline.training import linear, loop, losses, table
+from carryline.training.folder import NOWHERE, Place
+from carryline.training.loop import Run
 from carryline.training.progress import Callback
-
-Validation = Examples | tuple[Sequence[str], Sequence[Label]] | float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Texts, the number of each one's class [texts], and how much each counts [texts]."""
-
-    texts: list[str]
-    targets: NDArray[np.int64]
-    weights: NDArray[np.float32] | None = None
-
-    def labelled(self, tokenizer: Tokenizer) -> Labelled:
-        """The rows of the embedding that the texts read."""
-        ids = cache.ids(tokenizer, self.texts)
-        return Labelled(ids.like(tokenizer.rows_of(ids.values)), self.targets, self.weights)
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The classes, the part to train on and the one to validate on."""
-
-    classes: list[Label]
-    train: Part
-    valid: Part | None
-
-    def labels(self, part: Part) -> list[Label]:
-        return [self.classes[target] for target in part.targets.tolist()]
-
-
-def prepared(
-    texts: list[str],
-    labels: list[Label],
-    weights: ArrayLike | None,
-    valid: Validation,
-    seed: int,
-    known: Fitted | None,
-) -> Parts:
-    """Checked examples, split. Texts of weight 0 are as if they were not there; validation texts
-    count all the same; the classes of a known model stay if they have all the labels.
-
-    Raises `DataError`.
-    """
-    counts = _shares(weights, len(texts))
-    if counts is not None and not counts.all():
-        texts, labels = _rows((texts, labels), np.flatnonzero(counts))
-        counts = counts[counts > 0]
-    classes = classes_of(labels)
-    if known and set(map(str, classes)) <= set(map(str, known.classes)):
-        classes = known.classes
-    held: Examples | None = None
-    if _is_pair(valid):
-        held = checked_examples(valid[0], valid[1])
-    else:
-        train, rest = split(labels, _checked_share(valid), seed)
-        if len(rest):
-            held, (texts, labels) = _rows((texts, labels), rest), _rows((texts, labels), train)
-            counts = None if counts is None else counts[train]
-    part = Part(texts, targets_of(labels, classes), counts)
-    if held is None:
-        return Parts(classes, part, None)
-    return Parts(classes, part, Part(held[0], targets_of(held[1], classes, validation=True)))
 
 
 def train(
@@ -112,16 +44,63 @@ def train(
     threads: int,
     watcher: Callback,
 ) -> tuple[Run, Fitted]:
-    """The run, and the model that it ended with, its figures on the validation part.
+    """The run, and the model that it ended with, its figures on the texts held out.
 
     config, lexicon: as `vocabulary.resolved` gives them.
     """
-    source = place.source
-    if place.resume and source is None:
+    if place.resume and place.source is None:
         watcher.message(f"nothing to resume at {place.out or place.folder}; starting afresh")
+    several, whole = turns(parts, config.folds, config.seed)
+    histories, held = [], []
+    for number, turn in enumerate(several, 1):
+        if len(several) > 1:
+            watcher.message(f"turn {number} of {len(several)}: {_counted(turn)}")
+        where = place if whole is None else NOWHERE
+        run, model = _model(config, turn, known, lexicon, where, threads, watcher)
+        histories.append(run.history)
+        try:
+            held.append(_held(model, turn, threads))
+        except KeyboardInterrupt:  # the model is there
+            run.interrupted = True
+            watcher.message("stopped while the texts held out were measured")
+        if run.interrupted:
+            whole = None
+            break
+    shares, figures = _chosen(held, config, parts.classes)
+    if whole is not None:
+        watcher.message(f"now the model, on all {len(whole.train.texts):,} texts")
+        run, model = _model(config, whole, known, lexicon, place, threads, watcher)
+        run.history = validated(run.history, histories)
+    model = mixed(model, shares) if model.linear is not None else model
+    model.history, model.metrics, model.interrupted = run.history, figures, run.interrupted
+    return run, model
+
+
+def _model(
+    config: Config,
+    parts: Parts,
+    known: Fitted | None,
+    lexicon: Lexicon | None,
+    place: Place,
+    threads: int,
+    watcher: Callback,
+) -> tuple[Run, Fitted]:
+    """The run on these parts, and its model, whose linear part has not got its share yet."""
     tokenizer, lexicon = vocabulary(config, parts.train.texts, known, place, lexicon, watcher)
-    run = Run(config, len(parts.classes), tokenizer.rows, threads, watcher, place.folder, source)
+    run = Run(
+        config, len(parts.classes), tokenizer.rows, threads, watcher, place.folder, place.source
+    )
     run.start = _start(known, parts.classes, watcher)
+    part = None
+    if config.linear:
+        part = linear.fit(
+            parts.train.texts, parts.train.targets, network.outputs(run.classes),
+            Bags(lexicon.vectors) if lexicon else None,
+            features=config.linear, threads=threads,
+            weights=losses.text_weights(
+                config, parts.train.targets, run.classes, parts.train.weights
+            ),
+        )  # fmt: skip
     held = None if parts.valid is None else parts.valid.labelled(tokenizer)
     if lexicon is None:
         loop.train(run, parts.train.labelled(tokenizer), held)
@@ -133,18 +112,37 @@ def train(
             f"{best_epoch(run.history, config.keep)}"
         )
     net = Network(config, run.best)
-    figures = None
-    try:
-        if held is not None:
-            chances = network.probabilities(net.logits(held.ragged, threads=threads))
-            figures = metrics.evaluate(chances, held.targets, parts.classes)
-    except KeyboardInterrupt:  # the model is there
-        run.interrupted = True
-        watcher.message("stopped while the validation part was measured: the model has no figures")
     return run, Fitted(
-        config, parts.classes, tokenizer, net, run.history, figures,
-        interrupted=run.interrupted, lexicon=lexicon,
-    )  # fmt: skip
+        config, parts.classes, tokenizer, net, run.history, None, lexicon=lexicon, linear=part
+    )
+
+
+def _held(model: Fitted, parts: Parts, threads: int) -> Held | None:
+    """Both parts' logits of the texts held out."""
+    if parts.valid is None:
+        return None
+    texts = parts.valid.texts
+    recurrent = model.network.logits(parts.valid.labelled(model.tokenizer).ragged, threads=threads)
+    part = model.linear.logits(texts, threads) if model.linear else np.zeros_like(recurrent)
+    return Held(recurrent, part, parts.valid.targets)
+
+
+def _chosen(
+    held: Sequence[Held | None], config: Config, classes: list[Label]
+) -> tuple[Shares, dict[str, Any] | None]:
+    """The parts' shares, and the model's figures, on all texts that were held out."""
+    found = [each for each in held if each is not None]
+    if not found:
+        return USUAL, None
+    together = Held.together(found)
+    shares = together.shares() if config.linear else (1.0, 0.0)
+    chances = network.probabilities(together.added(shares))
+    return shares, metrics.evaluate(chances, together.targets, classes)
+
+
+def _counted(parts: Parts) -> str:
+    held = 0 if parts.valid is None else len(parts.valid.texts)
+    return f"{len(parts.train.texts):,} texts to train on, {held:,} held out"
 
 
 def told(
@@ -179,15 +177,20 @@ def made(parts: Parts, origin: Dataset | None) -> dict[str, Any]:
 
 
 def compare(model: Fitted, parts: Parts, watcher: Callback) -> None:
-    """Puts the baseline on the same parts beside the model's figures. Ctrl-C leaves it out."""
+    """Puts the baseline on the same texts beside the model's figures. Ctrl-C leaves it out."""
     if model.metrics is None or parts.valid is None or model.interrupted:
         return
     watcher.message("measuring the baseline on the same texts (Ctrl-C leaves it out)")
-    train, valid = parts.train, parts.valid
+    several, _ = turns(parts, model.config.folds, model.config.seed)
     with suppress(KeyboardInterrupt):
-        model.metrics["baseline"] = baseline(
-            train.texts, train.targets, valid.texts, valid.targets, parts.classes
-        )
+        found = []
+        for turn in several:
+            assert turn.valid is not None
+            train, valid = turn.train, turn.valid
+            found.append(
+                baseline(train.texts, train.targets, valid.texts, valid.targets, parts.classes)
+            )
+        model.metrics["baseline"] = mean_figures(found)
 
 
 def _start(
@@ -245,35 +248,3 @@ def check_network(trained: Config, wanted: Config) -> None:
             f"a trained network goes on with its own settings ({changed}); only those of training "
             "may be others"
         )
-
-
-def _is_pair(valid: Validation) -> TypeGuard[tuple[Sequence[str], Sequence[Label]]]:
-    if isinstance(valid, str | bytes) or not isinstance(valid, Sequence):
-        return False
-    if len(valid) != 2:
-        raise DataError(
-            f"valid must be texts and their labels, or a share; it has {len(valid)} parts"
-        )
-    return True
-
-
-def _checked_share(valid: Any) -> float:
-    if valid is None:
-        return 0.0
-    if isinstance(valid, bool) or not isinstance(valid, int | float | np.number):
-        raise DataError(f"valid must be texts and their labels, or a share; it is {valid!r:.60}")
-    return float(valid)
-
-
-def _shares(weights: ArrayLike | None, texts: int) -> NDArray[np.float32] | None:
-    """Divided by their mean: alone what they are to each other counts."""
-    counts = checked_weights(weights, texts)
-    if counts is None:
-        return None
-    counts = counts / counts.max()  # a sum of large ones would be infinite
-    shares: NDArray[np.float32] = (counts / counts[counts > 0].mean()).astype(np.float32)
-    return shares
-
-
-def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    return [examples[0][i] for i in rows], [examples[1][i] for i in rows]

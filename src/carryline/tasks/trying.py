@@ -35,17 +35,16 @@ from carryline.files import read, write_whole
 from carryline.model import storage
 from carryline.model.config import Config, differences
 from carryline.model.history import finished
+from carryline.model.lexicon import Lexicon
 from carryline.tasks import fitting
 from carryline.tasks.fitted import Fitted
-from carryline.tasks.fitting import Parts
+from carryline.tasks.parts import Parts
 from carryline.tasks.search import Proposals
 from carryline.text.data import Dataset
-from carryline.training.folder import Place
 from carryline.training.progress import Callback
 
 STATE, FORMAT = "search.json", 1
 LARGEST_STATE = 64 << 20  # bytes; a trial takes less than a kilobyte
-NOWHERE = Place(None, None, False)
 
 
 class Watch(Callback):
@@ -86,6 +85,7 @@ class Search:
     threads: int
     origin: Dataset | None
     watcher: Callback
+    lexicon: Lexicon | None = None
     trials: list[Trial] = field(default_factory=list)
     began: float = 0.0  # on the monotonic clock, less what earlier processes took
 
@@ -169,7 +169,9 @@ class Search:
         Raises `ConfigError` for settings that exclude each other, `TrainingError` for a wild rate.
         """
         config = watch.config = self.proposals.base.replace(**settings)
-        _, model = fitting.train(config, self.parts, None, NOWHERE, self.threads, watch)
+        _, model = fitting.train(
+            config, self.parts, None, self.lexicon, NOWHERE, self.threads, watch
+        )
         if model.interrupted:
             watch.state = STOPPED
         model.made = fitting.made(self.parts, self.origin)

@@ -19,10 +19,11 @@ from carryline.model.config import Config
 from carryline.recurrence.machine import checked_threads
 from carryline.tasks import fitted, fitting, trying
 from carryline.tasks.fitted import Fitted
-from carryline.tasks.fitting import Part, Parts, Validation
+from carryline.tasks.parts import Part, Parts, Validation, prepared
 from carryline.tasks.search import Proposals, check_packages
 from carryline.tasks.space import defaults, plain, searched
 from carryline.tasks.trying import Search
+from carryline.tasks.vocabulary import resolved
 from carryline.text.data import Dataset, Label, split
 from carryline.text.examples import checked_examples
 from carryline.training.folder import Place, beside, check_unlocked, holds_checkpoint, locked
@@ -88,12 +89,17 @@ def tune(
     out, watcher = Path(out), watcher or Callback()
     check(out, resume)
     check_budget(minutes, trials)
-    base = configuration.preset(preset, **settings or {})
-    proposals = Proposals(base, searched(base, settings or {}))
+    given = settings or {}
+    base, lexicon = resolved(
+        configuration.preset(preset, **given), by_hand=given.get("embedding") is not None
+    )
+    if lexicon is not None:  # whose width is that of the embedding
+        given = {**given, "embedding": base.embedding}
+    proposals = Proposals(base, searched(base, given))
     if not proposals.space:
         raise ConfigError("a search needs a setting that is not given; all it searches are")
     examples = checked_examples(texts, labels)
-    whole = fitting.prepared(*examples, None, valid, base.seed, None)
+    whole = prepared(*examples, None, valid, base.seed, None)
     if whole.valid is None:
         raise ConfigError("a search needs validation texts to compare settings by, there are none")
     fitting.told(*examples, whole, origin, watcher)
@@ -105,7 +111,7 @@ def tune(
         check_place(out, resume)  # again: now nobody comes between
         search = Search(
             beside(out), proposals, parts, identity(proposals, parts), checked_threads(threads),
-            origin, watcher,
+            origin, watcher, lexicon,
         )  # fmt: skip
         try:
             if search.begun:
@@ -215,11 +221,8 @@ class Delivery:
         """Of its model, on the texts that were left aside."""
         assert self.aside is not None
         model = fitted.read(self.search.model_of(trial))
-        held = self.aside.labelled(model.tokenizer)
-        chances = network.probabilities(
-            model.network.logits(held.ragged, threads=self.search.threads)
-        )
-        return metrics.evaluate(chances, held.targets, model.classes)
+        logits, _ = model.logits(self.aside.texts, threads=self.search.threads)
+        return metrics.evaluate(network.probabilities(logits), self.aside.targets, model.classes)
 
     def train(self, config: Config, winner: Trial) -> Fitted | None:
         """The winner once more, on all that is not for validation, and to the last epoch; None when
@@ -231,7 +234,7 @@ class Delivery:
         try:
             with place.occupied():
                 _, model = fitting.train(
-                    config, self.whole, None, place, search.threads, search.watcher
+                    config, self.whole, None, search.lexicon, place, search.threads, search.watcher
                 )
         except KeyboardInterrupt:  # before its first epoch had ended
             return None

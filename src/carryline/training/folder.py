@@ -144,6 +144,9 @@ class Place:
             discard(self.folder)
 
 
+NOWHERE = Place(None, None, False)  # of a run whose epochs nobody keeps
+
+
 def check_unlocked(folder: Path) -> None:
     """Raises `OutputError` when another process is there."""
     with suppress(FileNotFoundError, NotADirectoryError), _told(folder):
