@@ -41,6 +41,7 @@ from carryline.tasks.fitted import Fitted
 from carryline.tasks.parts import Parts
 from carryline.tasks.search import Proposals
 from carryline.text.data import Dataset
+from carryline.training.folder import NOWHERE
 from carryline.training.progress import Callback
 
 STATE, FORMAT = "search.json", 1
