@@ -41,7 +41,7 @@ def _parsed(
 
 model = click.argument("model", type=click.Path())
 preset = click.option(
-    "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with (train: base)."
+    "--preset", type=click.Choice(list(PRESETS)), help="Settings to begin with (train: auto)."
 )
 settings = click.option(
     "--set",

@@ -149,7 +149,7 @@ def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None)
     from carryline.tasks.classifier import TextClassifier, load
 
     if start is None:
-        return TextClassifier(preset or "base", **changes)
+        return TextClassifier(preset or "auto", **changes)
     from carryline.tasks.fitting import check_network
     from carryline.tasks.vocabulary import resolved
 
@@ -179,7 +179,9 @@ def _complete(
     if not storage.holds_model(out) or holds_checkpoint(partial):
         return None
     classifier = load(out)
-    wanted = (PRESETS[preset] if preset else classifier.config).replace(**changes)
+    wanted = (PRESETS[preset] if preset not in (None, "auto") else classifier.config).replace(
+        **changes
+    )
     wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):

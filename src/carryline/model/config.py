@@ -196,6 +196,23 @@ Config.__doc__ = f"{Config.__doc__}\n" + "\n".join(
 )  # for help(Config)
 
 PRESETS: dict[str, Config] = {
+    "auto": Config(  # what follows from the data is in tasks/recipe.py
+        preset="auto",
+        embedding=128,
+        hidden=(128,),
+        pooling="concat",
+        dense=0,
+        dropout=0.4,
+        linear=1 << 18,
+        epochs=5,
+        batch_size=32,
+        learning_rate=1e-3,
+        schedule="cosine",
+        warmup=0.1,
+        clip=1.0,
+        keep="last",
+        folds=1,
+    ),
     "lecture": Config(),
     "lecture-stacked": Config(preset="lecture-stacked", hidden=(64, 32)),
     "small": Config(

@@ -45,7 +45,7 @@ class TextClassifier(Holder, Estimator):
     for an unknown setting or a value out of range.
     """
 
-    def __init__(self, preset: str = "base", **settings: Any) -> None:
+    def __init__(self, preset: str = "auto", **settings: Any) -> None:
         super().__init__(preset, settings)
 
     def fit(
@@ -98,7 +98,7 @@ class TextClassifier(Holder, Estimator):
 
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
-        from carryline.tasks import fitting
+        from carryline.tasks import fitting, recipe
         from carryline.tasks.parts import prepared
         from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
@@ -108,17 +108,22 @@ class TextClassifier(Holder, Estimator):
         place = Place.of(out, checkpoint, resume)
         place.check()
         known = self.trained if warm_start else None
-        config, lexicon = resolved(self.config, by_hand=self.width_given, known=self._fitted)
-        if known:
-            fitting.check_network(known.config, config)
         examples = checked_examples(texts, labels)
-        parts = prepared(*examples, sample_weight, valid, config.seed, known)
+        parts = prepared(*examples, sample_weight, valid, self.config.seed, known)
         with watching(verbose, callbacks) as watcher, place.occupied():
             asked = bool(self._given.get("patience"))
             wanted = baseline and parts.valid is not None
             fitting.tell_missing(wanted, out is not None, watcher)
-            fitting.check_patience(config, parts.valid is not None, asked, watcher)
             told = fitting.told(*examples, parts, origin, watcher)
+            config, why = self.config, list[str]()
+            if config.preset == recipe.AUTO and not known:
+                config, why = recipe.followed(config, self.given, parts)
+            for line in why:
+                watcher.message(line)
+            config, lexicon = resolved(config, by_hand=self.width_given, known=self._fitted)
+            if known:
+                fitting.check_network(known.config, config)
+            fitting.check_patience(config, parts.valid is not None, asked, watcher)
             run, model = fitting.train(
                 config, parts, known, lexicon, place, checked_threads(threads), watcher
             )

@@ -39,6 +39,11 @@ class Estimator:
         return self._config
 
     @property
+    def given(self) -> set[str]:
+        """The names of the settings that are not to be as the preset has them."""
+        return {name for name, value in self._given.items() if value is not None}
+
+    @property
     def width_given(self) -> bool:
         """Whether somebody set the width of the embedding: vectors of another one are refused."""
         return self._given.get("embedding") is not None

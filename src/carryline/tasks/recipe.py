@@ -1,0 +1,73 @@
+"""Settings that follow from the data: what the preset `auto` stands for.
+
+Every choice is a measured one (docs/accuracy.md). A setting given by hand wins over all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from carryline.model.config import Config
+from carryline.tasks.parts import Parts
+from carryline.text.vectors import ENGLISH, Vectors, words_of
+
+AUTO = "auto"
+FEW = 2000  # texts; fewer are held out in turns, a tenth of more is enough to choose by
+LONG = 150  # words of a text, in the mean
+KNOWN = 0.75  # share of the words that the vectors must have
+_LOOKED_AT = 1 << 20  # characters, about: to tell the language
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Config, list[str]]:
+    """The settings for these texts, and why, in a few lines. given: those that are not to change."""
+    texts = parts.train.texts + ([] if parts.valid is None or parts.given else parts.valid.texts)
+    words, known = _looked_at(texts)
+    why = []
+    chosen: dict[str, Any] = {}
+
+    def choose(reason: str, **settings: Any) -> None:
+        free = {name: value for name, value in settings.items() if name not in given}
+        chosen.update(free)
+        if free:
+            listed = ", ".join(f"{name} {value}" for name, value in free.items())
+            why.append(f"{reason}: {listed}")
+
+    if len(texts) < FEW:
+        choose(
+            f"{len(texts):,} texts are few: many small steps, and three turns of holding out",
+            epochs=8, batch_size=16, folds=3,
+        )  # fmt: skip
+    elif words >= LONG:
+        choose(
+            f"{len(texts):,} texts of {words:.0f} words: larger batches, fewer epochs",
+            epochs=4, batch_size=64, folds=1,
+        )  # fmt: skip
+    else:
+        choose(
+            f"{len(texts):,} texts of {words:.0f} words: small batches",
+            epochs=5, batch_size=32, folds=1,
+        )  # fmt: skip
+    if known >= KNOWN:
+        choose(
+            f"English ({known:.0%} of the words are known): whole words begin as vectors",
+            vectors="english",
+        )
+    elif ENGLISH.exists():
+        choose(f"no English ({known:.0%} of the words are known): no word vectors", vectors="none")
+    return config.replace(**chosen), why
+
+
+def _looked_at(texts: list[str]) -> tuple[float, float]:
+    """The mean number of words of a text, and which share of words of letters the vectors have."""
+    vectors = Vectors.english().by_word if ENGLISH.exists() else {}
+    step = max(1, sum(map(len, texts)) // _LOOKED_AT)
+    sample = texts[::step]
+    cut = [words_of(text) for text in sample]
+    letters = [word for each in cut for word in each if _LETTERS.fullmatch(word)]
+    known = np.mean([word in vectors for word in letters]) if letters else 0.0
+    return sum(map(len, cut)) / max(1, len(cut)), float(known)
