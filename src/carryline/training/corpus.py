@@ -99,10 +99,12 @@ class Numbers:
         np.add.at(self._counts, ids, 1)
 
     def _prune(self) -> None:
+        least = 0
         while len(self._number) > self._most // 2:
-            self.pruned += 1
-            often = self._counts > self.pruned
+            least += 1
+            often = self._counts > least
             self._number = {word: n for word, n in self._number.items() if often[n]}
+        self.pruned = max(self.pruned, least)
         self._pieces = {}
 
 

@@ -57,14 +57,30 @@ class Task:
         """Raises `OutputError` where the run could not write or would write over what is not its
         own, `MissingExtraError` for what needs a package."""
         check_packages(self.sources)
-        if self.out.exists():
-            raise OutputError(f"{self.out} is there already; delete it or choose another name")
+        try:
+            if self.out.exists():
+                raise OutputError(f"{self.out} is there already; delete it or choose another name")
+        except OSError as error:
+            raise OutputError(f"{str(self.out)!r:.200} cannot be: {error.strerror}") from None
         folder.check_folder(self.folder)
         if not self.resume and any(map(self._has, (NAME, folder.WORDS))):
             raise OutputError(
                 f"{self.folder} holds a run; --resume (resume=True) goes on with it, or delete it "
                 "to start afresh"
             )
+
+    def complete(self) -> Vectors | None:
+        """The vectors of a run that is to go on but has ended. Raises `ConfigError` when they were
+        learned with other settings."""
+        if not self.resume or self.kept or not self.out.exists():
+            return None
+        found = Vectors.load(self.out)
+        theirs, ours = found.about.get("settings"), self.settings.to_dict()
+        if theirs != ours:
+            raise ConfigError(
+                f"cannot resume: {self.out} has other settings: {_differences(theirs, ours)}"
+            )
+        return found
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).exists()
@@ -118,12 +134,13 @@ class _Run:
             "encoding": task.how.encoding,
             "sources": [[str(source), _digest(source)] for source in task.sources],
         }
-        self.texts_of: list[list[int]] = []
+        self.texts_of: list[int] = []  # each source
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
         self.model = SkipGram(task.settings, self.counted.counts)
-        self.done, self.history = 0, [[0.0, 0, 0.0]]  # of each epoch: loss, terms, seconds
+        self.done = 0
+        self.history: list[list[float]] = []  # of each epoch: loss, terms, seconds
         if found and (state := self._found(NAME)):
             self.model.inputs, self.model.outputs = state.arrays["inputs"], state.arrays["outputs"]
             self.done, self.history = state.notes["done"], state.notes["history"]
@@ -190,7 +207,7 @@ class _Run:
                 if time.monotonic() > following:
                     following += _TOLD
                     self.watcher.message(f"reading {source}: {texts:,} texts so far")
-            self.texts_of.append([texts - before])
+            self.texts_of.append(texts - before)
 
     def _guessed(self, column: str) -> None:
         self.watcher.message(f"the text is taken from column {column!r} (--text names another)")
@@ -199,22 +216,24 @@ class _Run:
         """All epochs from where it is. Ctrl-C ends it between two blocks and keeps what is done."""
         total, saved = len(self.ids), time.monotonic()
         with patient_ctrl_c() as stop_if_asked:
-            try:
-                while self.done < self.task.settings.epochs * total:
+            while self.done < self.task.settings.epochs * total:
+                self._block(total)
+                if self.done % total == 0 or time.monotonic() - saved > OFTEN:
+                    self._save()
+                    saved = time.monotonic()
+                try:
                     stop_if_asked()
-                    self._block(total)
-                    if self.done % total == 0 or time.monotonic() - saved > OFTEN:
-                        self._save()
-                        saved = time.monotonic()
-            except KeyboardInterrupt:
-                self._save()
-                raise
+                except KeyboardInterrupt:
+                    self._save()
+                    raise
 
     def _block(self, total: int) -> None:
         epochs = self.task.settings.epochs
         epoch, place = divmod(self.done, total)
         began, ids = time.perf_counter(), self.ids[place : place + _BLOCK]
         loss, terms = self.model.step(ids, epoch, place, total, self.threads)
+        if place == 0:
+            self.history.append([0.0, 0, 0.0])
         row = self.history[epoch]
         row[0], row[1], row[2] = row[0] + loss, row[1] + terms, row[2] + time.perf_counter() - began
         mean = row[0] / max(1, row[1])
@@ -226,11 +245,12 @@ class _Run:
         self.done += len(ids)
         self.watcher.step(epoch + 1, epochs, place + len(ids), total, mean)
         if self.done % total == 0:
-            self.history.append([0.0, 0, 0.0])
             self.watcher.message(
                 f"epoch {epoch + 1}: loss {mean:.4f}; {row[2]:.1f} s, "
                 f"{self.counted.counts.sum() / row[2]:,.0f} words/s"
             )
+            if not row[1]:
+                self.watcher.message("hardly a word was learned from; --sample 0 leaves none out")
 
     def _save(self) -> None:
         arrays: Arrays = {"inputs": self.model.inputs, "outputs": self.model.outputs}
@@ -243,7 +263,7 @@ class _Run:
 
         sources = [
             {"name": name, "sha256": sha256, "texts": texts}
-            for (name, sha256), (texts,) in zip(self.about["sources"], self.texts_of, strict=True)
+            for (name, sha256), texts in zip(self.about["sources"], self.texts_of, strict=True)
         ]
         about: dict[str, Any] = {
             "carryline": carryline.__version__,
@@ -253,7 +273,7 @@ class _Run:
             "texts": self.counted.texts,
             "words": self.counted.total,
             "pruned": self.counted.pruned,
-            "loss": [row[0] / max(1, row[1]) for row in self.history[:-1]],
+            "loss": [row[0] / max(1, row[1]) for row in self.history],
         }
         return Vectors(self.counted.words, self.counted.counts, self.model.inputs, about)
 
@@ -265,5 +285,6 @@ def _digest(source: str) -> str | None:
 
 def _differences(theirs: Any, ours: Any) -> str:
     if isinstance(theirs, dict):
-        return "; ".join(f"{k} {v}, now {ours[k]}" for k, v in theirs.items() if ours[k] != v)
+        pairs = [(key, theirs.get(key), value) for key, value in ours.items()]
+        return "; ".join(f"{key} {was}, now {now}" for key, was, now in pairs if was != now)
     return f"{theirs}, now {ours}"
