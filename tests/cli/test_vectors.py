@@ -76,7 +76,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path, out: Path) -> None:
         (["--width", 0], "1 <= width <= 4096, it is 0"),
         (["--window", 101], "1 <= window <= 100, it is 101"),
         (["--sample", "nan"], "0 <= sample <= 1, it is nan"),
-        (["--rate", 2], "0 <= rate <= 1, it is 2.0"),
+        (["--rate", 2], "1e-09 <= rate <= 1, it is 2.0"),
         (["--seed", -1], "seed"),
         (["--bits", 5], "5"),
         (["--least", 10_000], "10000 times at least (--least); the most frequent one is there"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from carryline.text.table import Reading
 from carryline.text.vectors import Vectors, words_of
 from carryline.training import corpus, skipgram, vectors
 from carryline.training.progress import Callback
-from carryline.training.skipgram import Settings, SkipGram, kept, negatives
+from carryline.training.skipgram import Settings, SkipGram, kept, negatives, rounds
 from carryline.training.vectors import Task, deliver, learn
 
 MASK, GOLDEN = (1 << 64) - 1, 0x9E3779B97F4A7C15
@@ -76,7 +76,7 @@ def stretch(x: Array, y: Array, how: dict[str, Any], first: int, end: int) -> tu
             if number % 32 == 0:
                 loss += np.log1p(np.exp(np.where(label == 1, -scores, scores))).sum()
                 terms += len(context)
-            rate = max(how["least"], how["rate"] - how["fall"] * at)
+            rate = max(how["least"], how["rate"] - how["fall"] * (how["place"] + at))
             errors = rate * (label - 1 / (1 + np.exp(-scores)))
             of_x, of_y = errors @ y[target], errors.T @ x[context]
             np.add.at(x, context, of_x)
@@ -85,27 +85,10 @@ def stretch(x: Array, y: Array, how: dict[str, Any], first: int, end: int) -> tu
     return loss, terms
 
 
-def merged(before: Array, copies: Sequence[Array], touched: Sequence[set[int]]) -> Array:
-    after = before.copy()
-    for row in set().union(*touched):
-        changes = [
-            c[row] - before[row] for c, rows in zip(copies, touched, strict=True) if row in rows
-        ]
-        while len(changes) > 1:
-            pairs = [changes[i : i + 2] for i in range(0, len(changes), 2)]
-            changes = [combined(*pair) if len(pair) > 1 else pair[0] for pair in pairs]
-        after[row] += changes[0]
-    return after
-
-
-def combined(a: Array, b: Array) -> Array:
-    return a - (a @ b) / (2 * max(a @ a, 1e-30)) * a + b - (a @ b) / (2 * max(b @ b, 1e-30)) * b
-
-
 def reference(x: Array, y: Array, how: dict[str, Any]) -> tuple[Array, Array, float, int]:
     x, y, loss, terms, length = x.astype(float), y.astype(float), 0.0, 0, how["stretch"]
     for first in range(0, len(how["ids"]), how["shards"] * length):
-        of_x, of_y, rows_x, rows_y = [], [], [], []
+        of_x, of_y = [], []
         for shard in range(how["shards"]):
             begin = min(len(how["ids"]), first + shard * length)
             end = min(len(how["ids"]), begin + length)
@@ -113,10 +96,8 @@ def reference(x: Array, y: Array, how: dict[str, Any]) -> tuple[Array, Array, fl
             of_y.append(y.copy())
             each_loss, each_terms = stretch(of_x[-1], of_y[-1], how, begin, end)
             loss, terms = loss + each_loss, terms + each_terms
-            words = [word for text in texts_in(how, begin, end) for word in text]
-            rows_x.append({word for _, word, *_ in words})
-            rows_y.append({t for _, word, _, others in words for t in (word, *others)})
-        x, y = merged(x, of_x, rows_x), merged(y, of_y, rows_y)
+        x = x + sum(changed - x for changed in of_x)
+        y = y + sum(changed - y for changed in of_y)
     return x, y, loss, terms
 
 
@@ -128,7 +109,7 @@ def problem(words: int, width: int, **changes: Any) -> tuple[Array, Array, dict[
     chance, other = negatives(counts)
     how = {
         "ids": ids, "place": 40_000, "key": 0xFEDCBA9876543210, "keep": kept(counts, 0.01),
-        "chance": chance, "other": other, "window": 4, "negatives": 5, "rate": 0.2, "fall": 1e-3,
+        "chance": chance, "other": other, "window": 4, "negatives": 5, "rate": 40.2, "fall": 1e-3,
         "least": 0.05, "shards": 3, "stretch": 47,
     } | changes  # fmt: skip
     x, y = (rng.standard_normal((words, width)).astype(np.float32) * 0.3 for _ in range(2))
@@ -170,7 +151,7 @@ def test_the_kernel_refuses_what_does_not_fit() -> None:
 
 def test_the_same_bits_on_any_number_of_threads(instruction_set: str) -> None:
     counts = np.array([400 - i for i in range(300)])
-    ids = np.random.default_rng(0).integers(-1, 300, 3 * skipgram.ROUND // 2).astype(np.int32)
+    ids = np.random.default_rng(0).integers(-1, 300, 6000).astype(np.int32)
     found = []
     for threads in (1, 2, 3):
         model = SkipGram(Settings(width=20), counts)
@@ -181,14 +162,16 @@ def test_the_same_bits_on_any_number_of_threads(instruction_set: str) -> None:
 
 def test_blocks_go_on_to_the_same_bits_as_all_at_once() -> None:
     counts = np.array([400 - i for i in range(300)])
-    ids = np.random.default_rng(0).integers(-1, 300, 3 * skipgram.ROUND // 2).astype(np.int32)
+    ids = np.random.default_rng(0).integers(-1, 300, 6000).astype(np.int32)
+    assert SkipGram(Settings(width=8), counts).round == 4000
     whole, parts = (SkipGram(Settings(width=8, epochs=2), counts) for _ in range(2))
     for epoch in range(2):
         whole.step(ids, epoch, 0, len(ids), 1)
-        for place in (0, skipgram.ROUND):
-            parts.step(ids[place : place + skipgram.ROUND], epoch, place, len(ids), 1)
-    np.testing.assert_allclose(parts.inputs, whole.inputs, rtol=0, atol=1e-6)
-    assert abs(whole.inputs).max() > 0.1
+        for place in (0, 4000):
+            parts.step(ids[place : place + 4000], epoch, place, len(ids), 1)
+    assert parts.inputs.tobytes() == whole.inputs.tobytes()
+    assert parts.outputs.tobytes() == whole.outputs.tobytes()
+    assert abs(whole.outputs).max() > 0.01
     other = SkipGram(Settings(width=8, epochs=2, seed=1), counts)
     assert (other.inputs != SkipGram(Settings(width=8, epochs=2), counts).inputs).any()
 
@@ -206,6 +189,14 @@ def test_chances() -> None:
     wanted = np.minimum(1, np.sqrt(0.01 / f) + 0.01 / f)
     np.testing.assert_allclose(kept(counts, 0.01) / 2**32, wanted, atol=1e-8)
     assert (kept(counts, 0) == 2**32 - 1).all()
+
+
+def test_stretches_are_short_enough_for_their_sum() -> None:
+    zipf = (1e6 / np.arange(1, 50_001)).astype(np.int64)
+    assert rounds(Settings(), zipf) == (4, 537)
+    assert rounds(Settings(rate=0.1), zipf) == (4, 134)
+    assert rounds(Settings(rate=0.001), zipf) == (4, 1000)
+    assert rounds(Settings(sample=0), zipf[:5]) == (1, 1000)
 
 
 # --- counting
@@ -271,7 +262,7 @@ class Stop(Callback):
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skipgram, "STRETCH", 50)
-    monkeypatch.setattr(vectors, "_BLOCK", 2 * skipgram.SHARDS * 50)
+    monkeypatch.setattr(vectors, "_BLOCK", 400)
 
 
 @pytest.fixture
@@ -290,7 +281,7 @@ def texts(tmp_path: Path) -> Path:
 @pytest.fixture
 def task_of(texts: Path, tmp_path: Path) -> Callable[..., Task]:
     def make(name: str = "out", resume: bool = False, **settings: Any) -> Task:
-        chosen = Settings(**{"width": 12, "epochs": 3, "sample": 0, "rate": 0.1} | settings)
+        chosen = Settings(**{"width": 12, "epochs": 3, "sample": 0, "rate": 0.002} | settings)
         how = Reading(labelled=False)
         return Task([str(texts)], how, chosen, tmp_path / name, resume)
 
@@ -298,7 +289,7 @@ def task_of(texts: Path, tmp_path: Path) -> Callable[..., Task]:
 
 
 def test_vectors_tell_topics_apart(task_of: Callable[..., Task]) -> None:
-    found = learn(task_of(epochs=8), Stop(), 1)
+    found = learn(task_of(epochs=8, rate=0.1), Stop(), 1)
     unit = found.matrix / np.linalg.norm(found.matrix, axis=1, keepdims=True)
     of = {t: unit[[found.by_word[2 * w] for w in t]] for t in ("abcdefgh", "ijklmnop")}
     first, second = of.values()
@@ -327,7 +318,7 @@ class Killed(progress.Callback):
         if epoch == 3:
             os._exit(9)
 
-settings = Settings(width=12, epochs=3, sample=0, rate=0.1)
+settings = Settings(width=12, epochs=3, sample=0, rate=0.002)
 task = vectors.Task([sys.argv[1]], Reading(labelled=False), settings, Path(sys.argv[2]))
 vectors.learn(task, Killed(), 1)
 """

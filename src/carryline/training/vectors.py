@@ -29,10 +29,10 @@ from carryline.training.checkpoint import NAME, Arrays, Checkpoint
 from carryline.training.corpus import Counted, Ids, written
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
-from carryline.training.skipgram import ROUND, Settings, SkipGram
+from carryline.training.skipgram import Settings, SkipGram
 
 OFTEN = 300.0  # seconds between two checkpoints within an epoch
-_BLOCK = 25 * ROUND  # words between two looks at the keyboard
+_BLOCK = 500_000  # words between two looks at the keyboard
 _TOLD = 10.0  # seconds between two lines while texts are read
 
 Say = Callable[[str], None]
@@ -230,7 +230,9 @@ class _Run:
     def _block(self, total: int) -> None:
         epochs = self.task.settings.epochs
         epoch, place = divmod(self.done, total)
-        began, ids = time.perf_counter(), self.ids[place : place + _BLOCK]
+        rounds = max(1, _BLOCK // self.model.round)
+        ids = self.ids[place : place + rounds * self.model.round]
+        began = time.perf_counter()
         loss, terms = self.model.step(ids, epoch, place, total, self.threads)
         if place == 0:
             self.history.append([0.0, 0, 0.0])
