@@ -47,6 +47,7 @@ def test_several_sources_and_json(texts: Path, out: Path, tmp_path: Path) -> Non
     found = Vectors.load(out)
     assert found.by_word["zebra"] >= 0
     assert [source["texts"] for source in found.about["sources"]] == [60, 1]
+    assert sum(source["words"] for source in found.about["sources"]) == found.about["words"]
     assert [source["sha256"] is None for source in found.about["sources"]] == [False, True]
     assert result["words"] == len(found.words)
     assert result["words_read"] == found.about["words"]

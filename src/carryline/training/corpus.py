@@ -108,12 +108,15 @@ class Numbers:
         self._pieces = {}
 
 
-def written(texts: Iterable[Sequence[str]], file: Path, most: int, least: int) -> Counted:
+def written(
+    texts: Iterable[Sequence[str]], numbers: Numbers, file: Path, most: int, least: int
+) -> Counted:
     """Writes the texts' numbers of the words that are kept to `file`: int32, `END` after each text.
 
-    The file is there whole or not at all. Raises `DataError` when no word is kept.
+    numbers: fresh ones, which have counted a part when the next is asked for. The file is there
+    whole or not at all. Raises `DataError` when no word is kept.
     """
-    numbers, first = Numbers(), file.with_name(f".{file.name}.first")
+    first = file.with_name(f".{file.name}.first")
     second = file.with_name(f".{file.name}.second")
     try:
         with first.open("wb") as to:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from carryline.text.table import Reading
 from carryline.text.vectors import Vectors
 from carryline.training import checkpoint, folder
 from carryline.training.checkpoint import NAME, Arrays, Checkpoint
-from carryline.training.corpus import Counted, Ids, written
+from carryline.training.corpus import Counted, Ids, Numbers, written
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
 from carryline.training.skipgram import Settings, SkipGram
@@ -34,8 +34,6 @@ from carryline.training.skipgram import Settings, SkipGram
 OFTEN = 300.0  # seconds between two checkpoints within an epoch
 _BLOCK = 500_000  # words between two looks at the keyboard
 _TOLD = 10.0  # seconds between two lines while texts are read
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Task:
     def complete(self) -> Vectors | None:
         """The vectors of a run that is to go on but has ended. Raises `ConfigError` when they were
         learned with other settings."""
-        if not self.resume or self.kept or not self.out.exists():
+        if not self.resume or not self.out.exists():
             return None
         found = Vectors.load(self.out)
         theirs, ours = found.about.get("settings"), self.settings.to_dict()
@@ -80,6 +78,8 @@ class Task:
             raise ConfigError(
                 f"cannot resume: {self.out} has other settings: {_differences(theirs, ours)}"
             )
+        if self.kept:  # killed between the file and the end
+            folder.discard(self.folder)
         return found
 
     def _has(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class _Run:
             "encoding": task.how.encoding,
             "sources": [[str(source), _digest(source)] for source in task.sources],
         }
-        self.texts_of: list[int] = []  # each source
+        self.parts: list[list[int]] = []  # texts and words of each source
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
@@ -161,13 +161,15 @@ class _Run:
 
     def _read(self) -> Counted:
         settings, place = self.task.settings, self.task.folder
-        counted = written(self._texts(), self.ids_file, settings.words, settings.least)
+        numbers = Numbers()
+        texts = self._texts(numbers)
+        counted = written(texts, numbers, self.ids_file, settings.words, settings.least)
         arrays: Arrays = {
             "words": np.frombuffer("\n".join(counted.words).encode(), np.uint8),
             "counts": counted.counts,
         }
         notes = {k: v for k, v in asdict(counted).items() if k not in arrays}
-        notes |= {"about": self.about, "parts": self.texts_of, "bytes": files.size(self.ids_file)}
+        notes |= {"about": self.about, "parts": self.parts, "bytes": files.size(self.ids_file)}
         checkpoint.write(place, Checkpoint(arrays, notes), folder.WORDS)
         return self._told(counted)
 
@@ -179,7 +181,7 @@ class _Run:
                 f"{self.ids_file} must have {notes['bytes']} bytes; without {self.task.folder} a "
                 "run can begin"
             )
-        self.texts_of = notes["parts"]
+        self.parts = notes["parts"]
         numbers = {name: notes[name] for name in ("texts", "total", "pruned")}
         return self._told(Counted(words, found.arrays["counts"], **numbers))
 
@@ -196,18 +198,17 @@ class _Run:
             )
         return counted
 
-    def _texts(self) -> Iterator[list[str]]:
+    def _texts(self, numbers: Numbers) -> Iterator[list[str]]:
         """The texts of all sources, and how far reading is, now and then."""
-        texts, following = 0, time.monotonic() + _TOLD
+        following = time.monotonic() + _TOLD
         for source in self.task.sources:
-            before = texts
+            texts, words = numbers.texts, numbers.total
             for part in streams.texts(source, self.task.how, self._guessed):
-                texts += len(part)
                 yield part
                 if time.monotonic() > following:
                     following += _TOLD
-                    self.watcher.message(f"reading {source}: {texts:,} texts so far")
-            self.texts_of.append(texts - before)
+                    self.watcher.message(f"reading {source}: {numbers.texts:,} texts so far")
+            self.parts.append([numbers.texts - texts, numbers.total - words])
 
     def _guessed(self, column: str) -> None:
         self.watcher.message(f"the text is taken from column {column!r} (--text names another)")
@@ -264,8 +265,10 @@ class _Run:
         import carryline
 
         sources = [
-            {"name": name, "sha256": sha256, "texts": texts}
-            for (name, sha256), texts in zip(self.about["sources"], self.texts_of, strict=True)
+            {"name": name, "sha256": sha256, "texts": texts, "words": words}
+            for (name, sha256), (texts, words) in zip(
+                self.about["sources"], self.parts, strict=True
+            )
         ]
         about: dict[str, Any] = {
             "carryline": carryline.__version__,
