@@ -42,7 +42,7 @@ sanitize: .venv/installed
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  $(BIN)/python -m pytest -q --capture=sys \
 	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py \
-	  tests/training/test_adam.py tests/training/test_stages.py
+	  tests/training/test_adam.py tests/training/test_stages.py tests/training/test_vectors.py
 
 wheel: .venv/wheel
 

@@ -1,8 +1,8 @@
 // Skip-gram on a stream of words: what is drawn, and how stretches of it are worked on side by side.
 //
 // The stream is cut into stretches, and `shards` of them are a round. Each is worked on from the weights
-// as they were at the beginning of the round, on copies of the rows that it touches; then the copies are
-// merged in the order of the shards. So the bits do not depend on the number of threads.
+// as they were at the beginning of the round, on copies of the rows that it touches; then what they changed is
+// added in the order of the shards. So the bits do not depend on the number of threads.
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -47,9 +47,9 @@ class Stretch {
 
   const Real* copy(int32_t row) const { return slot[size_t(row)] < 0 ? nullptr : rows + slot[size_t(row)] * rule.padded; }
 
-  // ids: of the words; below 0 a text ends. before: places of the call before the first; place: the first's own.
-  void train(const int32_t* ids, int64_t count, int64_t before, uint64_t place, Real* inputs, Real* outputs) {
-    draw(ids, count, before, place);
+  // ids: of the words; below 0 a text ends. place: of the first.
+  void train(const int32_t* ids, int64_t count, uint64_t place, Real* inputs, Real* outputs) {
+    draw(ids, count, place);
     fetch(inputs, outputs);
     SkipGramArgs<Real> a{rows, rule.padded, input.data(), centres.data(), int64_t(centres.size()),
                          2 * rule.window, rule.negatives + 1, 0, 0};
@@ -75,7 +75,7 @@ class Stretch {
     return at;
   }
 
-  void draw(const int32_t* ids, int64_t count, int64_t before, uint64_t place) {
+  void draw(const int32_t* ids, int64_t count, uint64_t place) {
     input.clear(), centres.clear();
     target.assign(size_t(count * (rule.negatives + 1)), 0);
     int32_t* next = target.data();
@@ -86,7 +86,7 @@ class Stretch {
       if (id < 0) continue;
       const uint64_t drawn = mixed(rule.key + (place + uint64_t(p)) * golden);
       if (uint32_t(drawn >> 32) > rule.keep[id]) continue;
-      const double rate = std::max(rule.least, rule.rate - rule.fall * double(before + p));
+      const double rate = std::max(rule.least, rule.rate - rule.fall * double(place + uint64_t(p)));
       const int32_t reach = 1 + int32_t(below(drawn, uint64_t(rule.window)));
       centres.push_back({-reach, reach, next, 1, float(rate)});
       input.push_back(slot_of(id));
@@ -150,12 +150,11 @@ void merge(const std::vector<std::unique_ptr<Stretch>>& stretches, const std::ve
   constexpr int64_t together = 256;
   const int64_t count = int64_t(rows.size());
   parallel((count + together - 1) / together, threads, [&](int64_t part) {
-    std::vector<Real> scratch(stretches.size() * size_t(rule.padded));
     std::vector<const Real*> copies(stretches.size());
     for (int64_t i = part * together; i < std::min(count, (part + 1) * together); ++i) {
       const int64_t row = rows[size_t(i)];
       MergeArgs<Real> a{row < rule.words ? inputs + row * rule.width : outputs + (row - rule.words) * rule.width,
-                        rule.width, rule.padded, copies.data(), 0, scratch.data()};
+                        rule.width, copies.data(), 0};
       for (const auto& stretch : stretches)
         if (const Real* copy = stretch->copy(int32_t(row))) copies[size_t(a.count++)] = copy;
       kernels<Real>().merge_row(a);
@@ -188,7 +187,7 @@ nb::tuple skip_gram(Array<Real, 2> inputs, Array<Real, 2> outputs, Index ids, ui
     for (int64_t first = 0; first < count; first += shards * stretch) {
       parallel(shards, threads, [&](int64_t s) {
         const int64_t begin = std::min(count, first + s * stretch), end = std::min(count, begin + stretch);
-        stretches[size_t(s)]->train(ids.data() + begin, end - begin, begin, place + uint64_t(begin), inputs.data(), outputs.data());
+        stretches[size_t(s)]->train(ids.data() + begin, end - begin, place + uint64_t(begin), inputs.data(), outputs.data());
       });
       merge(stretches, all_touched(stretches, seen), rule, inputs.data(), outputs.data(), threads);
       parallel(shards, threads, [&](int64_t s) { stretches[size_t(s)]->forget(); });

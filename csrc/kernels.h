@@ -167,11 +167,10 @@ template <class T> struct SkipGramArgs {
   int64_t pairs;              // how many those are, added to
 };
 template <class T> struct MergeArgs {
-  T* row;                     // [width]
-  int64_t width, padded;      // the second one is a multiple of 16
+  T* row;
+  int64_t width;
   const T* const* copies;     // [count] changed ones
   int64_t count;
-  T* scratch;                 // [count, padded]
 };
 
 // Of a cell: see cells.h; saved: vectors that are kept.

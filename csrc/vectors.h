@@ -123,41 +123,18 @@ template <class T> void skip_gram(SkipGramArgs<T>& a) {
   }
 }
 
-// Of a row that several have changed, each on a copy of its own: `row` plus their changes, two at a time
-// by the rule of Adasum (Maleki et al. 2021): what is at right angles is added, what points the same way
-// is averaged, since to go the same way twice from the same place may go too far.
-//
-//     (1 - ab / 2aa) a + (1 - ab / 2bb) b
-//
-// copies: rows of `padded` values; scratch: [count, padded].
+// A row that several have changed, each on a copy of its own: all changes are added, in their order.
 template <class T> void merge_row(const MergeArgs<T>& a) {
-  const int64_t width = a.width;
   if (a.count == 1) {
-    memcpy(a.row, a.copies[0], size_t(width) * sizeof(T));
+    memcpy(a.row, a.copies[0], size_t(a.width) * sizeof(T));
     return;
   }
-  for (int64_t s = 0; s < a.count; ++s)
-    each_block<T>(width, [&](int64_t block, auto n) {
-      const int64_t k = block * lanes<T>;
-      store(a.scratch + s * a.padded + k, load(a.copies[s] + k, n) - load(a.row + k, n));  // beyond: 0
-    });
-  for (int64_t apart = 1; apart < a.count; apart *= 2)
-    for (int64_t s = 0; s + apart < a.count; s += 2 * apart) {
-      T *left = a.scratch + s * a.padded, *right = left + apart * a.padded;
-      Vec<T> ll{}, lr{}, rr{};
-      for (int64_t k = 0; k < width; k += lanes<T>) {
-        const Vec<T> l = load(left + k), r = load(right + k);
-        ll = fma(l, l, ll), lr = fma(l, r, lr), rr = fma(r, r, rr);
-      }
-      const T both = sum_of_lanes<T>(lr), of_left = sum_of_lanes<T>(ll), of_right = sum_of_lanes<T>(rr);
-      const Vec<T> keep_left = broadcast(of_left > 0 ? 1 - both / (2 * of_left) : T(1));
-      const Vec<T> keep_right = broadcast(of_right > 0 ? 1 - both / (2 * of_right) : T(1));
-      for (int64_t k = 0; k < width; k += lanes<T>)
-        store(left + k, fma(keep_left, load(left + k), keep_right * load(right + k)));
-    }
-  each_block<T>(width, [&](int64_t block, auto n) {
+  each_block<T>(a.width, [&](int64_t block, auto n) {
     const int64_t k = block * lanes<T>;
-    store(a.row + k, load(a.row + k, n) + load(a.scratch + k, n), n);
+    const Vec<T> before = load(a.row + k, n);
+    Vec<T> after = before;
+    for (int64_t s = 0; s < a.count; ++s) after += load(a.copies[s] + k, n) - before;
+    store(a.row + k, after, n);
   });
 }
 

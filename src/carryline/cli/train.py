@@ -173,15 +173,15 @@ def _complete(
     from carryline.model.config import PRESETS, differences
     from carryline.model.history import finished
     from carryline.tasks.classifier import load
+    from carryline.tasks.recipe import AUTO
     from carryline.tasks.vocabulary import resolved
     from carryline.training.folder import FREE, holds_checkpoint
 
     if not storage.holds_model(out) or holds_checkpoint(partial):
         return None
     classifier = load(out)
-    wanted = (PRESETS[preset] if preset not in (None, "auto") else classifier.config).replace(
-        **changes
-    )
+    usual = classifier.config if preset in (None, AUTO) else PRESETS[preset]
+    wanted = usual.replace(**changes)
     wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):

@@ -98,6 +98,9 @@ def command(
 
     how = Reading(labelled=False, text=text, encoding=encoding, bad=Bad(skip_bad_rows))
     task = learning.Task(texts, how, Settings(**numbers), out, resume)
+    if complete := task.complete():
+        click.echo(f"{out} is complete, there is nothing to go on with", err=True)
+        return _show(complete, out, as_json)
     with watching(True, []) as watcher, _saying_what_is_kept(task):
         vectors = learning.learn(task, watcher, threads)
         learning.deliver(task, vectors, int(bits))

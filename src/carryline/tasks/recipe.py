@@ -24,7 +24,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Config, list[str]]:
-    """The settings for these texts, and why, in a few lines. given: those that are not to change."""
+    """The settings for these texts, and why in a few lines; those that are given do not change."""
     texts = parts.train.texts + ([] if parts.valid is None or parts.given else parts.valid.texts)
     words, known = _looked_at(texts)
     why = []

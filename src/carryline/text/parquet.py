@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +23,43 @@ def parquet(path: Path, how: Reading) -> Table:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     rows = sum(sizes) if how.limit is None else min(how.limit, sum(sizes))
     groups = [i for i in range(len(sizes)) if sum(sizes[:i]) < rows]
-    return _table(path, top, list(names), groups, rows)
+    read = partial(_column, path, groups)
+    return Table(str(path), list(names), rows, partial(_values, path, read, top, 0, rows))
 
 
-def parquet_parts(path: Path) -> Iterator[Table]:
-    """A table for each row group; one is there at least."""
+def parquet_parts(path: Path, rows: int) -> Iterator[Table]:
+    """The same in tables of at most `rows` rows; of a row group what is asked for is read once."""
     whole = parquet(path, Reading(labelled=False))
-    with _file(path) as file:
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        top = file.schema_arrow.names
-    before = 0
-    for group, rows in enumerate(sizes):
-        yield _table(path, top, whole.names, [group], rows, before)
-        before += rows
-    if not sizes:
+    if not whole.rows:
         yield whole
+        return
+    with _file(path) as file:
+        top = file.schema_arrow.names
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    before = 0
+    for group, size in enumerate(sizes):
+        read = cache(partial(_column, path, [group]))
+        for begin in range(0, size, rows):
+            count = min(rows, size - begin)
+            column = partial(_values, path, read, top, begin, count)
+            yield Table(str(path), whole.names, count, column, before=before + begin)
+        before += size
 
 
-def _table(
-    path: Path, top: list[str], names: list[str], groups: list[int], rows: int, before: int = 0
-) -> Table:
-    """The first `rows` rows of some row groups; top: the columns, names: with those inside them."""
+def _column(path: Path, groups: list[int], name: str) -> Any:
+    with _file(path) as file:
+        return file.read_row_groups(groups, columns=[name]).column(name)
 
-    def column(wanted: str) -> list[Any]:
-        dots = (wanted[:at] for at, character in enumerate(wanted) if character == ".")
-        first = wanted if wanted in top else next(name for name in dots if name in top)
-        with _file(path) as file:
-            table = file.read_row_groups(groups, columns=[first])
-            values: list[Any] = table.column(first).slice(0, rows).to_pylist()
-        return values if first == wanted else [within({first: v}, wanted) for v in values]
 
-    return Table(str(path), names, rows, column, before=before)
+def _values(
+    path: Path, read: Callable[[str], Any], top: list[str], begin: int, count: int, wanted: str
+) -> list[Any]:
+    """Of a column, or of one inside another, by read(name) of those at the top."""
+    dots = (wanted[:at] for at, character in enumerate(wanted) if character == ".")
+    first = wanted if wanted in top else next(name for name in dots if name in top)
+    with _sound(path):
+        values: list[Any] = read(first).slice(begin, count).to_pylist()
+    return values if first == wanted else [within({first: v}, wanted) for v in values]
 
 
 def _leaves(field: Any) -> Iterator[str]:
@@ -68,13 +75,20 @@ def _leaves(field: Any) -> Iterator[str]:
 
 @contextmanager
 def _file(path: Path) -> Iterator[Any]:
-    """An open Parquet file; whatever pyarrow says against it becomes a `DataError`."""
-    import pyarrow
+    """An open Parquet file."""
     from pyarrow.parquet import ParquetFile
 
-    with path.open("rb") as stream:
-        try:
-            yield ParquetFile(stream)
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path} is not a sound Parquet file: {reason}") from error
+    with path.open("rb") as stream, _sound(path):
+        yield ParquetFile(stream)
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Whatever pyarrow says against a file becomes a `DataError`."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} is not a sound Parquet file: {reason}") from error

@@ -68,13 +68,13 @@ def load(source: str | Path, how: Reading) -> Table:
 
 def parts(source: str | Path, how: Reading, rows: int) -> Iterator[Table]:
     """What `load` gives, in tables of `rows` rows where the format allows: text in lines, and
-    Parquet by row groups; what else there is, at once."""
+    Parquet; what else there is, at once."""
     path, suffix = Path(source), ""
     if str(source) != "-":
         path.stat()
         suffix = _suffix(path)
     if suffix == ".parquet":
-        yield from parquet_parts(path)
+        yield from parquet_parts(path, rows)
     elif suffix in ("", ".xlsx", ".json"):
         yield load(source, how)
     else:

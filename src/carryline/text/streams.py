@@ -19,8 +19,8 @@ def texts(source: str | Path, how: Reading, guessed: Callable[[str], None]) -> I
     """The texts of a source as `data.read` takes them, or all .txt files in a folder.
 
     The first part of a source decides its columns; guessed is called with a column that nobody
-    named. Memory is needed for one part: 1,024 rows of lines, a row group of Parquet; Excel,
-    standard input and .json are read at once. Raises `DataError`.
+    named. Memory is needed for one part: 1,024 rows, and of Parquet for the columns of a row group;
+    Excel, standard input and .json are read at once. Raises `DataError`.
     """
     empty = True
     with told(source):

@@ -99,19 +99,24 @@ class Numbers:
         np.add.at(self._counts, ids, 1)
 
     def _prune(self) -> None:
+        least = 0
         while len(self._number) > self._most // 2:
-            self.pruned += 1
-            often = self._counts > self.pruned
+            least += 1
+            often = self._counts > least
             self._number = {word: n for word, n in self._number.items() if often[n]}
+        self.pruned = max(self.pruned, least)
         self._pieces = {}
 
 
-def written(texts: Iterable[Sequence[str]], file: Path, most: int, least: int) -> Counted:
+def written(
+    texts: Iterable[Sequence[str]], numbers: Numbers, file: Path, most: int, least: int
+) -> Counted:
     """Writes the texts' numbers of the words that are kept to `file`: int32, `END` after each text.
 
-    The file is there whole or not at all. Raises `DataError` when no word is kept.
+    numbers: fresh ones, which have counted a part when the next is asked for. The file is there
+    whole or not at all. Raises `DataError` when no word is kept.
     """
-    numbers, first = Numbers(), file.with_name(f".{file.name}.first")
+    first = file.with_name(f".{file.name}.first")
     second = file.with_name(f".{file.name}.second")
     try:
         with first.open("wb") as to:

@@ -11,10 +11,11 @@ than w, a term
 The words of a window share the negatives (Ji et al. 2016), so that the scores of a centre are one
 product of matrices. The step is taken at once, with a rate that falls evenly to a ten-thousandth.
 
-In a round the kernel (csrc/vectors.h) works on `SHARDS` stretches of `STRETCH` words each from the
-same weights, and merges what they changed. So the bits are the same for any number of threads. What
-is drawn depends on the seed, the epoch and the place of a word alone, so a run that stops between
-rounds goes on to the same bits. A window crosses neither the end of a text nor that of a stretch.
+In a round the kernel (csrc/vectors.h) works on some stretches of text from the same weights and
+adds what each changed. So the bits are the same for any number of threads. Stretches are so short
+that the sum is near to what one after the other would give (`rounds`). What is drawn depends on the
+seed, the epoch and the place of a word alone, so a run that stops between rounds goes on to the
+same bits. A window crosses neither the end of a text nor that of a stretch.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ from carryline.training import draws
 Floats = NDArray[np.float32]
 Chances = NDArray[np.uint32]
 
-SHARDS, STRETCH = 4, 5000  # a round; other numbers give other bits
-ROUND = SHARDS * STRETCH
+SHARDS, STRETCH = 4, 1000  # stretches of a round, and words of one at most
+# A stretch changes no row by steps whose rates add up to more: four that all go the same way from
+# the same weights would go too far. Where this allows few words only, one is at work at a time.
+_MOST_STEPS, _FEW = 8, 100
 _POWER = 0.75  # of the counts, for negatives
 _LEAST_RATE = 1e-4  # of the first
 _LIMITS = {
     "words": (1, MOST_WORDS), "least": (1, 1 << 30), "width": (1, WIDEST), "window": (1, 100),
-    "negatives": (1, 100), "sample": (0, 1), "epochs": (1, 1000), "rate": (0, 1),
+    "negatives": (1, 100), "sample": (0, 1), "epochs": (1, 1000), "rate": (1e-9, 1),
     "seed": (0, (1 << 64) - 1),
 }  # fmt: skip
 
@@ -85,7 +88,13 @@ class SkipGram:
         self.outputs: Floats = np.zeros(shape, np.float32)
         self._keep = kept(counts, settings.sample)
         self._chance, self._other = negatives(counts)
+        self._shards, self._stretch = rounds(settings, counts)
         machine.check()
+
+    @property
+    def round(self) -> int:
+        """Words of a round."""
+        return self._shards * self._stretch
 
     def step(
         self, ids: NDArray[np.int32], epoch: int, place: int, total: int, threads: int
@@ -100,8 +109,8 @@ class SkipGram:
         key = draws.generator(s.seed, draws.VECTORS, epoch).integers(1 << 64, dtype=np.uint64)
         return _kernels.skip_gram(
             self.inputs, self.outputs, ids, place, int(key), self._keep, self._chance, self._other,
-            s.window, s.negatives, s.rate - fall * (epoch * total + place), fall,
-            s.rate * _LEAST_RATE, SHARDS, STRETCH, threads,
+            s.window, s.negatives, s.rate - fall * epoch * total, fall,
+            s.rate * _LEAST_RATE, self._shards, self._stretch, threads,
         )  # fmt: skip
 
 
@@ -116,8 +125,7 @@ def kept(counts: NDArray[np.int64], sample: float) -> Chances:
 def negatives(counts: NDArray[np.int64]) -> tuple[Chances, NDArray[np.int32]]:
     """Walker's aliases (Vose 1991) of words drawn evenly, [words] each: the number below which a
     second one must be for the word itself to be taken, and the word to take else."""
-    share = counts.astype(np.float64) ** _POWER
-    share *= len(share) / share.sum()
+    share = len(counts) * _drawn(counts)
     chance, other = share.tolist(), np.arange(len(share), dtype=np.int32)
     small = [word for word, value in enumerate(chance) if value < 1]
     large = [word for word, value in enumerate(chance) if value >= 1]
@@ -128,6 +136,23 @@ def negatives(counts: NDArray[np.int64]) -> tuple[Chances, NDArray[np.int32]]:
         if chance[giver] < 1:
             small.append(large.pop())
     return _of_32_bits(np.array(chance)), other
+
+
+def rounds(settings: Settings, counts: NDArray[np.int64]) -> tuple[int, int]:
+    """How many stretches are a round, and the words of each."""
+    share = counts / counts.sum() * (kept(counts, settings.sample) / 2**32)
+    as_output = share + settings.negatives * _drawn(counts) * share.sum()
+    as_input = share * (1 + settings.negatives)
+    steps = (settings.window + 1) * float(np.maximum(as_output, as_input).max())  # for each word
+    stretch = min(STRETCH, int(_MOST_STEPS / (settings.rate * steps)))
+    return (SHARDS, stretch) if stretch >= min(_FEW, STRETCH) else (1, STRETCH)
+
+
+def _drawn(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[words] the chance of each to be a negative."""
+    weight = counts.astype(np.float64) ** _POWER
+    drawn: NDArray[np.float64] = weight / weight.sum()
+    return drawn
 
 
 def _of_32_bits(chance: NDArray[np.float64]) -> Chances:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,14 @@ from carryline.text.table import Reading
 from carryline.text.vectors import Vectors
 from carryline.training import checkpoint, folder
 from carryline.training.checkpoint import NAME, Arrays, Checkpoint
-from carryline.training.corpus import Counted, Ids, written
+from carryline.training.corpus import Counted, Ids, Numbers, written
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
-from carryline.training.skipgram import ROUND, Settings, SkipGram
+from carryline.training.skipgram import Settings, SkipGram
 
 OFTEN = 300.0  # seconds between two checkpoints within an epoch
-_BLOCK = 25 * ROUND  # words between two looks at the keyboard
+_BLOCK = 500_000  # words between two looks at the keyboard
 _TOLD = 10.0  # seconds between two lines while texts are read
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,14 +55,32 @@ class Task:
         """Raises `OutputError` where the run could not write or would write over what is not its
         own, `MissingExtraError` for what needs a package."""
         check_packages(self.sources)
-        if self.out.exists():
-            raise OutputError(f"{self.out} is there already; delete it or choose another name")
+        try:
+            if self.out.exists():
+                raise OutputError(f"{self.out} is there already; delete it or choose another name")
+        except OSError as error:
+            raise OutputError(f"{str(self.out)!r:.200} cannot be: {error.strerror}") from None
         folder.check_folder(self.folder)
         if not self.resume and any(map(self._has, (NAME, folder.WORDS))):
             raise OutputError(
                 f"{self.folder} holds a run; --resume (resume=True) goes on with it, or delete it "
                 "to start afresh"
             )
+
+    def complete(self) -> Vectors | None:
+        """The vectors of a run that is to go on but has ended. Raises `ConfigError` when they were
+        learned with other settings."""
+        if not self.resume or not self.out.exists():
+            return None
+        found = Vectors.load(self.out)
+        theirs, ours = found.about.get("settings"), self.settings.to_dict()
+        if theirs != ours:
+            raise ConfigError(
+                f"cannot resume: {self.out} has other settings: {_differences(theirs, ours)}"
+            )
+        if self.kept:  # killed between the file and the end
+            folder.discard(self.folder)
+        return found
 
     def _has(self, name: str) -> bool:
         return (self.folder / name).exists()
@@ -118,12 +134,13 @@ class _Run:
             "encoding": task.how.encoding,
             "sources": [[str(source), _digest(source)] for source in task.sources],
         }
-        self.texts_of: list[list[int]] = []
+        self.parts: list[list[int]] = []  # texts and words of each source
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
         self.model = SkipGram(task.settings, self.counted.counts)
-        self.done, self.history = 0, [[0.0, 0, 0.0]]  # of each epoch: loss, terms, seconds
+        self.done = 0
+        self.history: list[list[float]] = []  # of each epoch: loss, terms, seconds
         if found and (state := self._found(NAME)):
             self.model.inputs, self.model.outputs = state.arrays["inputs"], state.arrays["outputs"]
             self.done, self.history = state.notes["done"], state.notes["history"]
@@ -144,13 +161,15 @@ class _Run:
 
     def _read(self) -> Counted:
         settings, place = self.task.settings, self.task.folder
-        counted = written(self._texts(), self.ids_file, settings.words, settings.least)
+        numbers = Numbers()
+        texts = self._texts(numbers)
+        counted = written(texts, numbers, self.ids_file, settings.words, settings.least)
         arrays: Arrays = {
             "words": np.frombuffer("\n".join(counted.words).encode(), np.uint8),
             "counts": counted.counts,
         }
         notes = {k: v for k, v in asdict(counted).items() if k not in arrays}
-        notes |= {"about": self.about, "parts": self.texts_of, "bytes": files.size(self.ids_file)}
+        notes |= {"about": self.about, "parts": self.parts, "bytes": files.size(self.ids_file)}
         checkpoint.write(place, Checkpoint(arrays, notes), folder.WORDS)
         return self._told(counted)
 
@@ -162,7 +181,7 @@ class _Run:
                 f"{self.ids_file} must have {notes['bytes']} bytes; without {self.task.folder} a "
                 "run can begin"
             )
-        self.texts_of = notes["parts"]
+        self.parts = notes["parts"]
         numbers = {name: notes[name] for name in ("texts", "total", "pruned")}
         return self._told(Counted(words, found.arrays["counts"], **numbers))
 
@@ -179,18 +198,17 @@ class _Run:
             )
         return counted
 
-    def _texts(self) -> Iterator[list[str]]:
+    def _texts(self, numbers: Numbers) -> Iterator[list[str]]:
         """The texts of all sources, and how far reading is, now and then."""
-        texts, following = 0, time.monotonic() + _TOLD
+        following = time.monotonic() + _TOLD
         for source in self.task.sources:
-            before = texts
+            texts, words = numbers.texts, numbers.total
             for part in streams.texts(source, self.task.how, self._guessed):
-                texts += len(part)
                 yield part
                 if time.monotonic() > following:
                     following += _TOLD
-                    self.watcher.message(f"reading {source}: {texts:,} texts so far")
-            self.texts_of.append([texts - before])
+                    self.watcher.message(f"reading {source}: {numbers.texts:,} texts so far")
+            self.parts.append([numbers.texts - texts, numbers.total - words])
 
     def _guessed(self, column: str) -> None:
         self.watcher.message(f"the text is taken from column {column!r} (--text names another)")
@@ -199,22 +217,26 @@ class _Run:
         """All epochs from where it is. Ctrl-C ends it between two blocks and keeps what is done."""
         total, saved = len(self.ids), time.monotonic()
         with patient_ctrl_c() as stop_if_asked:
-            try:
-                while self.done < self.task.settings.epochs * total:
+            while self.done < self.task.settings.epochs * total:
+                self._block(total)
+                if self.done % total == 0 or time.monotonic() - saved > OFTEN:
+                    self._save()
+                    saved = time.monotonic()
+                try:
                     stop_if_asked()
-                    self._block(total)
-                    if self.done % total == 0 or time.monotonic() - saved > OFTEN:
-                        self._save()
-                        saved = time.monotonic()
-            except KeyboardInterrupt:
-                self._save()
-                raise
+                except KeyboardInterrupt:
+                    self._save()
+                    raise
 
     def _block(self, total: int) -> None:
         epochs = self.task.settings.epochs
         epoch, place = divmod(self.done, total)
-        began, ids = time.perf_counter(), self.ids[place : place + _BLOCK]
+        rounds = max(1, _BLOCK // self.model.round)
+        ids = self.ids[place : place + rounds * self.model.round]
+        began = time.perf_counter()
         loss, terms = self.model.step(ids, epoch, place, total, self.threads)
+        if place == 0:
+            self.history.append([0.0, 0, 0.0])
         row = self.history[epoch]
         row[0], row[1], row[2] = row[0] + loss, row[1] + terms, row[2] + time.perf_counter() - began
         mean = row[0] / max(1, row[1])
@@ -226,11 +248,12 @@ class _Run:
         self.done += len(ids)
         self.watcher.step(epoch + 1, epochs, place + len(ids), total, mean)
         if self.done % total == 0:
-            self.history.append([0.0, 0, 0.0])
             self.watcher.message(
                 f"epoch {epoch + 1}: loss {mean:.4f}; {row[2]:.1f} s, "
                 f"{self.counted.counts.sum() / row[2]:,.0f} words/s"
             )
+            if not row[1]:
+                self.watcher.message("hardly a word was learned from; --sample 0 leaves none out")
 
     def _save(self) -> None:
         arrays: Arrays = {"inputs": self.model.inputs, "outputs": self.model.outputs}
@@ -242,8 +265,10 @@ class _Run:
         import carryline
 
         sources = [
-            {"name": name, "sha256": sha256, "texts": texts}
-            for (name, sha256), (texts,) in zip(self.about["sources"], self.texts_of, strict=True)
+            {"name": name, "sha256": sha256, "texts": texts, "words": words}
+            for (name, sha256), (texts, words) in zip(
+                self.about["sources"], self.parts, strict=True
+            )
         ]
         about: dict[str, Any] = {
             "carryline": carryline.__version__,
@@ -253,7 +278,7 @@ class _Run:
             "texts": self.counted.texts,
             "words": self.counted.total,
             "pruned": self.counted.pruned,
-            "loss": [row[0] / max(1, row[1]) for row in self.history[:-1]],
+            "loss": [row[0] / max(1, row[1]) for row in self.history],
         }
         return Vectors(self.counted.words, self.counted.counts, self.model.inputs, about)
 
@@ -265,5 +290,6 @@ def _digest(source: str) -> str | None:
 
 def _differences(theirs: Any, ours: Any) -> str:
     if isinstance(theirs, dict):
-        return "; ".join(f"{k} {v}, now {ours[k]}" for k, v in theirs.items() if ours[k] != v)
+        pairs = [(key, theirs.get(key), value) for key, value in ours.items()]
+        return "; ".join(f"{key} {was}, now {now}" for key, was, now in pairs if was != now)
     return f"{theirs}, now {ours}"
