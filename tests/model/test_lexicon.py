@@ -64,6 +64,12 @@ def test_rounding_is_near_and_once_is_enough(rows: list[list[float]]) -> None:
     assert (np.abs(found.astype(np.float64) - weight) <= largest / 127 + 1e-38).all()
 
 
+def test_values_beyond_those_that_can_be_kept_become_the_largest() -> None:
+    largest = 127 * 2.0**120
+    found = rounded(np.array([[3.4e38, -3.4e38, 1, largest]], np.float32))
+    assert found.tolist() == [[largest, -largest, 0, largest]]
+
+
 def test_only_changed_rows_are_kept() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((50, WIDTH)).astype(np.float32)
