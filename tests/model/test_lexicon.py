@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
@@ -40,6 +41,11 @@ def copy(words_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(words_model, tmp_path / "copy"))
 
 
+@pytest.fixture(scope="module")
+def scratch(words_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(words_model, tmp_path_factory.mktemp("scratch") / "copy"))
+
+
 # --- numbers
 
 finite = st.floats(-(2.0**126), 2.0**126, width=32)
@@ -56,6 +62,12 @@ def test_rounding_is_near_and_once_is_enough(rows: list[list[float]]) -> None:
     assert (rounded(found) == found).all()
     largest = np.abs(weight).max(axis=1, keepdims=True).astype(np.float64)
     assert (np.abs(found.astype(np.float64) - weight) <= largest / 127 + 1e-38).all()
+
+
+def test_values_beyond_those_that_can_be_kept_become_the_largest() -> None:
+    largest = 127 * 2.0**120
+    found = rounded(np.array([[3.4e38, -3.4e38, 1, largest]], np.float32))
+    assert found.tolist() == [[largest, -largest, 0, largest]]
 
 
 def test_only_changed_rows_are_kept() -> None:
@@ -222,3 +234,24 @@ def test_hashes_of_what_is_not_there(copy: Path, model: Path, tmp_path: Path) ->
 
 def test_the_files_are_a_models_own() -> None:
     assert {lexicon.WORDS, lexicon.VECTORS} <= set(storage.FILES)
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(FILES),
+    st.lists(st.tuples(st.integers(0), st.integers(0, 9), st.binary(max_size=9)), max_size=3),
+)
+def test_any_change_behind_right_hashes(
+    words_model: Path, scratch: Path, rehash: Any, name: str, splices: Any
+) -> None:
+    """A usable model or a `ModelError`, nothing else."""
+    for file in [*FILES, "config.json"]:
+        shutil.copy(words_model / file, scratch / file)
+    content = (words_model / name).read_bytes()
+    for at, out, new in splices:
+        place = at % (len(content) + 1)
+        content = content[:place] + new + content[place + out :]
+    (scratch / name).write_bytes(content)
+    rehash(scratch)
+    with suppress(ModelError):
+        load(scratch).predict_proba(["a good film"])

@@ -13,7 +13,7 @@ import carryline
 from carryline import TextClassifier, load
 from carryline.errors import ConfigError, ModelError
 from carryline.text.vectors import Vectors
-from commands import TINY, done, fails, sentences, write
+from commands import TINY, done, fails, sentences, weights, write
 from lexicons import KNOWN, WIDTH, vectors_file
 
 Tiny = dict[str, Any]
@@ -149,13 +149,16 @@ def test_warm_start_goes_on_from_weights_words_and_vectors(
     made = fitted({**plain, "vectors": vectors}, corpus, out=tmp_path / "model")
     again = load(tmp_path / "model")
     texts = ["a bright day and a new word", "bad"] * 4
+    network, before = made.network, weights_of(made)
     for one in (made, again):
         one.fit(texts, ["good", "bad"] * 4, valid=None, threads=1, warm_start=True)
     assert weights_of(made) == weights_of(again)
     assert made.tokenizer.words == again.tokenizer.words
     untouched = [made.tokenizer.rows_of(made.tokenizer.encode_batch([" film"]).values)[0]]
-    before = load(tmp_path / "model").network.weights["embedding.weight"]
-    assert (made.network.weights["embedding.weight"][untouched] == before[untouched]).all()
+    first = network.weights["embedding.weight"]
+    assert (made.network.weights["embedding.weight"][untouched] == first[untouched]).all()
+    assert weights_of(load(tmp_path / "model")) == before  # and nobody wrote into the first ones
+    assert b"".join(value.tobytes() for _, value in sorted(network.weights.items())) == before
     with pytest.raises(ConfigError, match="goes on with its own settings .*vectors"):
         made.set_params(vectors="none").fit(*corpus, warm_start=True)
 
@@ -180,7 +183,10 @@ def test_train_resume_and_summary(csv: Path, vectors: Path, tmp_path: Path) -> N
     assert "yours none" in fails(
         2, "train", csv, *tiny, "--preset", "base", "--out", out, "--resume"
     )
-    done("train", csv, "--from", out, "--epochs", 1, "--no-baseline", "--out", tmp_path / "more")
+    further = ["train", csv, "--from", out, "--epochs", 1, "--no-baseline", "--out"]
+    done(*further, tmp_path / "more")
+    done(*further, tmp_path / "named", "--vectors", vectors)
+    assert weights(tmp_path / "more") == weights(tmp_path / "named")
     shown = done("tokenize", out, "The FILM").stdout.split()
     assert shown[1::2] == ["The", "FILM"]
     rows = f"{(8185 + len(KNOWN)) * WIDTH:,}"
@@ -190,6 +196,8 @@ def test_train_resume_and_summary(csv: Path, vectors: Path, tmp_path: Path) -> N
 def test_what_the_command_line_refuses(csv: Path, vectors: Path, tmp_path: Path) -> None:
     given = ["train", csv, "--out", tmp_path / "model", "--no-baseline"]
     assert "there is no nowhere" in fails(2, *given, "--vectors", "nowhere")
+    before_data = ["train", tmp_path / "no.csv", "--out", tmp_path / "model"]
+    assert "there is no nowhere" in fails(2, *before_data, "--vectors", "nowhere")
     wide = fails(2, *given, "--vectors", vectors, "--set", "embedding=9")
     assert "9 is set" in wide
     both = fails(2, *given, "--vectors", vectors, "--set", "vectors=none")

@@ -147,11 +147,13 @@ def command(
 def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None) -> TextClassifier:
     """Not trained yet, or the one to go on from with other settings of training."""
     from carryline.tasks.classifier import TextClassifier, load
+    from carryline.tasks.vocabulary import resolved
 
     if start is None:
-        return TextClassifier(preset or "auto", **changes)
+        classifier = TextClassifier(preset or "auto", **changes)
+        resolved(classifier.config, by_hand=classifier.width_given)  # refused before data is read
+        return classifier
     from carryline.tasks.fitting import check_network
-    from carryline.tasks.vocabulary import resolved
 
     classifier = load(start)
     if preset:

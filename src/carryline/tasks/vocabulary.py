@@ -27,7 +27,8 @@ def resolved(
     config: Config, *, by_hand: bool, known: Fitted | None = None
 ) -> tuple[Config, Lexicon | None]:
     """The vectors that the setting names, and the settings as the model will have them: the file's
-    name and hash in place of its path, the vectors' width as that of the embedding.
+    name and hash in place of its path, the vectors' width as that of the embedding. The further
+    words are those of `vocabulary`.
 
     by_hand: whether somebody set the width; known: a model whose vectors may be meant. Raises
     `ConfigError` when the widths differ, or there is no such file, and `ModelError`.
@@ -35,7 +36,7 @@ def resolved(
     if config.vectors == NONE:
         return config, None
     if known is not None and known.lexicon and known.config.vectors == config.vectors:
-        name, lexicon = config.vectors, known.lexicon
+        name, lexicon = config.vectors, replace(known.lexicon, further=[])
     else:
         name, lexicon = _read(config.vectors)
     width = lexicon.vectors.matrix.shape[1]

@@ -47,19 +47,18 @@ class Table:
         return replace(data, ragged=data.ragged.like(number[data.ragged.values]))
 
     def whole(self, trained: Floats) -> Floats:
-        """All rows, the trained ones with these values."""
-        found: Floats = self.first.copy()
-        found[self.trained] = trained
-        return found
+        """All rows, the trained ones with these values: `first` becomes it."""
+        self.first[self.trained] = trained
+        return self.first
 
 
 def train(run: Run, data: Labelled, valid: Labelled | None, vectors: Vectors) -> None:
     """`loop.train` on texts as rows of an embedding that ends with the vectors, for a run whose
     `vocabulary` is the number of its rows; the kept weights have all of them."""
-    begun = (run.start or {}).get(EMBEDDING)
-    if begun is None:
-        begun = first_rows(vectors, run.vocabulary - len(vectors.words), run.config.seed)
-    table = Table.of(begun, data, valid)
+    known = (run.start or {}).get(EMBEDDING)
+    others = run.vocabulary - len(vectors.words)
+    first = first_rows(vectors, others, run.config.seed) if known is None else known.copy()
+    table = Table.of(first, data, valid)
     run.vocabulary, run.held = len(table.trained), table.first[table.held]
     run.start = {**(run.start or {}), EMBEDDING: table.first[table.trained]}
     held = None if valid is None else table.numbered(valid)
