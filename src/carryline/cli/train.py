@@ -188,7 +188,8 @@ def _complete(
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):
         raise ConfigError(f"cannot resume: {out} was made with other settings ({other})")
-    return classifier if finished(classifier.history, wanted) else None
+    complete = wanted.folds > 0 or finished(classifier.history, wanted)
+    return classifier if complete else None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from carryline.model.history import best_epoch
 from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
-from carryline.tasks.folds import mean_figures, turns, validated
+from carryline.tasks.folds import enough_epochs, mean_figures, turns, validated
 from carryline.tasks.members import USUAL, Held, Shares, mixed
 from carryline.tasks.parts import Parts
 from carryline.tasks.vocabulary import vocabulary
@@ -68,9 +68,11 @@ def train(
             break
     shares, figures = _chosen(held, config, parts.classes)
     if whole is not None:
-        watcher.message(f"now the model, on all {len(whole.train.texts):,} texts")
-        run, model = _model(config, whole, known, lexicon, place, threads, watcher)
-        run.history = validated(run.history, histories)
+        epochs = enough_epochs(histories, config.keep)
+        watcher.message(f"now the model, on all {len(whole.train.texts):,} texts: {epochs} epochs")
+        settled = config.replace(epochs=epochs)
+        run, model = _model(settled, whole, known, lexicon, place, threads, watcher)
+        run.history, model.config = validated(run.history, histories), config
     model = mixed(model, shares) if model.linear is not None else model
     model.history, model.metrics, model.interrupted = run.history, figures, run.interrupted
     return run, model

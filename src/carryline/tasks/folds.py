@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from carryline.model.history import best_epoch
 from carryline.tasks.parts import Part, Parts
 from carryline.training.draws import FOLDS, generator
 
@@ -66,6 +67,13 @@ def _mean(values: Sequence[Any]) -> Any:
     if all(isinstance(value, float) for value in values):
         return float(np.mean(values))
     return values[0]
+
+
+def enough_epochs(histories: Sequence[Sequence[dict[str, Any]]], keep: str) -> int:
+    """Of the turns: the epoch that is best by the means of their figures in it, among those that
+    all have come to."""
+    shortest = min(histories, key=len)
+    return best_epoch(validated(shortest, histories), keep)
 
 
 def validated(

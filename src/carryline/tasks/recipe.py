@@ -39,18 +39,18 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
 
     if len(texts) < FEW:
         choose(
-            f"{len(texts):,} texts are few: many small steps, and three turns of holding out",
-            epochs=8, batch_size=16, folds=3,
+            f"{len(texts):,} texts are few: small batches, held out in three turns",
+            batch_size=16, folds=3,
         )  # fmt: skip
     elif words >= LONG:
         choose(
             f"{len(texts):,} texts of {words:.0f} words: larger batches, fewer epochs",
-            epochs=4, batch_size=64, folds=1,
+            epochs=6, batch_size=64, folds=1,
         )  # fmt: skip
     else:
         choose(
             f"{len(texts):,} texts of {words:.0f} words: small batches",
-            epochs=5, batch_size=32, folds=1,
+            batch_size=32, folds=1,
         )  # fmt: skip
     if known >= KNOWN:
         choose(
