@@ -18,7 +18,7 @@ from carryline.evaluation.metrics import (
     worst_pairs,
 )
 from carryline.files import read, write_whole
-from carryline.model.config import PRESETS, Config
+from carryline.model.config import FOLLOWED, PRESETS, Config
 from carryline.model.history import best_epoch
 from carryline.text.data import Label
 from carryline.text.tokens import visible
@@ -249,16 +249,19 @@ def _command(config: Config, made: dict[str, Any] | None) -> str:
 
 
 def options(config: Config) -> list[str]:
-    """Those of `carryline train` that make these settings."""
+    """Those of `carryline train` that make these settings, whatever the texts would suggest."""
     known = config.preset in PRESETS
     usual = PRESETS[config.preset if known else "base"].to_dict()
     words = ["--preset", config.preset] if known else []
     for key, value in config.to_dict().items():
+        decided = config.preset == "auto" and key in FOLLOWED
         if key in ("epochs", "seed"):
             words += [f"--{key}", str(value)]
-        elif key == "vectors" and value != usual[key]:  # a hash stands behind a file's name
+        elif key == "vectors" and (
+            decided or value != usual[key]
+        ):  # a hash stands behind a file's name
             words += ["--vectors", value.rsplit(" ", 1)[0]]
-        elif key != "preset" and value != usual[key]:
+        elif key != "preset" and (decided or value != usual[key]):
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 
