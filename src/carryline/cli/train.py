@@ -98,11 +98,12 @@ def command(
     out, once or in turns, to measure the model by; then it is trained on all of them (--set folds=0
     leaves the second out; texts of --valid are never trained on).
 
-    With --set folds=0, and with the presets other than auto, the last epoch stays in the model, as
-    DIR/checkpoint.safetensors, for a longer run: the same command with --resume and
-    more --epochs. A constant rate goes on to the same weights as a run of so many from the start; a
-    cosine falls anew, as the longer run's would from there. The file may be deleted; --from
-    begins from the model's weights alone, with settings of training and data that may be others.
+    With --set folds=0, and with any preset but auto, the last epoch stays in the model, as
+    DIR/checkpoint.safetensors, for a longer run: the same command with --resume and more --epochs.
+    A constant rate goes on to the same weights as a run of so many from the start; a cosine falls
+    anew, as the longer run's would from there. The file may be deleted; --from begins from the
+    model's weights alone, with settings of training and data that may be others.
+
     The tokens of larger data are kept in ~/.cache/carryline for the next run; CARRYLINE_CACHE
     names another folder, or none when it is empty.
 
@@ -110,7 +111,7 @@ def command(
       carryline train reviews.csv --out model
       carryline train reviews.csv --text title --text review --label stars --out model
       carryline train train.parquet --valid valid.parquet --preset lecture --epochs 2 --out model
-      carryline train reviews.csv --out model --epochs 12 --resume
+      carryline train reviews.csv --preset base --epochs 12 --out model --resume
       carryline train more.csv --from model --epochs 2 --out better
     """
     if valid is not None and valid_fraction is not None:

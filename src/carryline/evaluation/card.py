@@ -257,11 +257,11 @@ def options(config: Config) -> list[str]:
         decided = config.preset == "auto" and key in FOLLOWED
         if key in ("epochs", "seed"):
             words += [f"--{key}", str(value)]
-        elif key == "vectors" and (
-            decided or value != usual[key]
-        ):  # a hash stands behind a file's name
+        elif not decided and value == usual[key]:
+            continue
+        elif key == "vectors":  # a hash stands behind a file's name
             words += ["--vectors", value.rsplit(" ", 1)[0]]
-        elif key != "preset" and (decided or value != usual[key]):
+        elif key != "preset":
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 

@@ -78,11 +78,11 @@ class TextClassifier(Holder, Estimator):
         out: a folder for the model, which must not exist; that is found out now, and the model is
         saved at the end. Each epoch's state is written to the folder checkpoint, or else to
         `out`.partial, where no other process may train meanwhile and no other run's state may be;
-        when the model is saved, with `folds=0` the last state goes with it (its
-        checkpoint.safetensors, which may be deleted). resume: go on from that state, with the same settings and data. `patience` may
-        change, and `epochs` be more than they were, of a finished run too: with a constant rate and
-        no warm-up to the same bits as a run of so many from the start; else the rate is from there
-        on that of the longer run.
+        with `folds=0` the last state goes with the model when that is saved (its
+        checkpoint.safetensors, which may be deleted). resume: go on from that state, with the same
+        settings and data. `patience` may change, and `epochs` be more than they were, of a finished
+        run too: with a constant rate and no warm-up to the same bits as a run of so many from the
+        start; else the rate is from there on that of the longer run.
 
         warm_start: go on from the weights and the vocabulary that the classifier has. The settings
         of the network must be the same. When the labels are not all among its classes, they become

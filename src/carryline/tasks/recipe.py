@@ -52,12 +52,12 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
             f"{len(texts):,} texts of {words:.0f} words: small batches",
             epochs=5, batch_size=32, folds=1,
         )  # fmt: skip
-    if known >= KNOWN:
+    if known >= KNOWN and "embedding" not in given:  # whose width the vectors would set
         choose(
             f"English ({known:.0%} of the words are known): whole words begin as vectors",
             vectors="english",
         )
-    elif ENGLISH.exists():
+    elif known < KNOWN and ENGLISH.exists():
         choose(f"no English ({known:.0%} of the words are known): no word vectors", vectors="none")
     return config.replace(**chosen), why
 
