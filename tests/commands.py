@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from carryline.cli import main
 
-TINY = ["--set", "vocabulary=400", "--set", "embedding=8", "--set", "hidden=8"]
+TINY = ["--preset", "base", "--set", "vocabulary=400", "--set", "embedding=8", "--set", "hidden=8"]
 TINY += ["--set", "batch_size=16", "--set", "learning_rate=0.02"]
 WORDS = {"pos": ["moving", "clever", "bright"], "neg": ["dull", "clumsy", "flat"]}
 RESULT = {"accuracy", "loss", "macro_f1", "roc_auc", "texts", "seconds", "tokens_per_second"}

@@ -94,7 +94,7 @@ def test_the_settings_reference_is_what_the_configuration_says() -> None:
         if field.name != "preset":
             assert field.metadata["meaning"].replace("`", "") in made.replace("`", "")
             assert made.count(f"| `{field.name}` |") == 2
-    assert "| `learning_rate` | 0.001 | 0.001 | **0.003** | **0.002** |" in made
+    assert "| `learning_rate` | 0.001 | 0.001 | 0.001 | **0.003** | **0.002** |" in made
 
 
 def test_help_leads_to_the_settings() -> None:

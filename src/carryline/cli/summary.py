@@ -53,4 +53,10 @@ def _preset(name: str, changes: dict[str, str]) -> tuple[str, dict[str, Any]]:
     rows += len(lexicon.words) if lexicon else 0
     shapes = network.parameter_shapes(chosen, rows, outputs)
     facts = {"parameters": network.count_parameters(shapes), "config": chosen.to_dict()}
-    return network.summary(chosen, outputs, rows), facts
+    table = network.summary(chosen, outputs, rows)
+    if chosen.linear:
+        table += (
+            f"\nand a linear part, not counted here: at most {chosen.linear:,} words and pairs of "
+            "words of the texts, and as many strings of characters"
+        )
+    return table, facts

@@ -92,11 +92,18 @@ def command(
 
     Every epoch is kept in DIR.partial until the model is written, so a run that was stopped goes
     on with --resume and the same command. Ctrl-C ends the run and writes the best model so far;
-    before the first epoch has ended there is none, and the status is 130. The last epoch stays in
-    the model, as DIR/checkpoint.safetensors, for a longer run: the same command with --resume and
-    more --epochs. A constant rate goes on to the same weights as a run of so many from the start; a
-    cosine falls anew, as the longer run's would from there. The file may be deleted; --from
-    begins from the model's weights alone, with settings of training and data that may be others.
+    before the first epoch has ended there is none, and the status is 130.
+
+    Settings that are not given follow from the data, which is said (--preset auto). Texts are held
+    out, once or in turns, to measure the model by; then it is trained on all of them (--set folds=0
+    leaves the second out; texts of --valid are never trained on).
+
+    With --set folds=0, and with any preset but auto, the last epoch stays in the model, as
+    DIR/checkpoint.safetensors, for a longer run: the same command with --resume and more --epochs.
+    A constant rate goes on to the same weights as a run of so many from the start; a cosine falls
+    anew, as the longer run's would from there. The file may be deleted; --from begins from the
+    model's weights alone, with settings of training and data that may be others.
+
     The tokens of larger data are kept in ~/.cache/carryline for the next run; CARRYLINE_CACHE
     names another folder, or none when it is empty.
 
@@ -104,7 +111,7 @@ def command(
       carryline train reviews.csv --out model
       carryline train reviews.csv --text title --text review --label stars --out model
       carryline train train.parquet --valid valid.parquet --preset lecture --epochs 2 --out model
-      carryline train reviews.csv --out model --epochs 12 --resume
+      carryline train reviews.csv --preset base --epochs 12 --out model --resume
       carryline train more.csv --from model --epochs 2 --out better
     """
     if valid is not None and valid_fraction is not None:
@@ -177,13 +184,15 @@ def _complete(
     from carryline.tasks.classifier import load
     from carryline.tasks.recipe import AUTO
     from carryline.tasks.vocabulary import resolved
-    from carryline.training.folder import FREE, holds_checkpoint
+    from carryline.training.folder import FREE, begun
 
-    if not storage.holds_model(out) or holds_checkpoint(partial):
+    if not storage.holds_model(out) or begun(partial):
         return None
     classifier = load(out)
     usual = classifier.config if preset in (None, AUTO) else PRESETS[preset]
     wanted = usual.replace(**changes)
+    if (classifier.made or {}).get("turns"):  # as `folds.settled` has them
+        wanted = wanted.replace(keep="last", patience=0)
     wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from carryline.evaluation.limits import limits
 from carryline.evaluation.metrics import (
     contenders,
     name,
@@ -18,13 +19,12 @@ from carryline.evaluation.metrics import (
     worst_pairs,
 )
 from carryline.files import read, write_whole
-from carryline.model.config import PRESETS, Config
+from carryline.model.config import FOLLOWED, PRESETS, Config
 from carryline.model.history import best_epoch
 from carryline.text.data import Label
 from carryline.text.tokens import visible
 
 _PICTURES = {"confusion.png": "Confusion matrix", "history.png": "Loss and accuracy by epoch"}
-
 _LARGEST = 16 << 20  # bytes of a card; of 2,048 classes with long names 1 MB
 
 
@@ -36,22 +36,24 @@ def model_card(
     metrics: dict[str, Any] | None,
     evaluated_on: str,
     made: dict[str, Any] | None = None,
+    inside: Sequence[str] = (),
 ) -> str:
     """The card in Markdown, without pictures: `illustrated` puts in those that were drawn.
 
     metrics: of `metrics.evaluate` on the texts that `evaluated_on` names, None without any; made:
-    where the model comes from, as in `storage.Stored`.
+    where the model comes from, as in `storage.Stored`; inside: paragraphs of what is there beside
+    the network (inside.py).
     """
     names = ", ".join(_markdown(label) for label in classes[:20])
     names += f" and {len(classes) - 20} more" if len(classes) > 20 else ""
     layers = f"{len(config.hidden)} layer{'s' if len(config.hidden) > 1 else ''}"
     direction = "both directions" if config.bidirectional else "one direction"
-    limits = [*_LIMITS, *([] if metrics is None else [_KIND]), *([] if config.mask else [_PADS])]
     parts = [
         "# A text classifier made with Carryline",
         f"It reads a text and gives the probability of each of {len(classes)} classes: {names}.",
         f"Inside is a recurrent network: {layers} of {_markdown(config.cell)} cells read the "
         f"{_read(config)} of a text in {direction}. It has {parameters:,} parameters.",
+        *inside,
         "## How good it is",
         *_figures(metrics, evaluated_on, made),
         "## How to use it",
@@ -61,7 +63,7 @@ def model_card(
         *_again(config, history, made),
         *_training(history, config.keep),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in limits),
+        "\n".join(f"- {limit}" for limit in limits(config, metrics, made)),
         "## Licence",
         f"Made with {_maker(made)} (MIT licence); the model is as free as the texts it learned "
         "from.",
@@ -121,23 +123,17 @@ carryline predict MODEL "a text of yours"
 carryline evaluate MODEL labelled.csv
 ```"""
 
-_LIMITS = [
-    "It knows texts like those it was trained on. On another language, subject or style it will "
-    "be worse than the figures here, and will not say so.",
-    "It always answers with one of its classes, also for a text that belongs to none of them and "
-    "for an empty one.",
-    "A probability is the network's own opinion, often too sure: nine in ten of the answers given "
-    "with 0.9 need not be right.",
-    "It learned the mistakes and the slants of the people and rules that labelled its texts.",
-]
-_KIND = (
-    "The epoch that is kept is the one that did best on the validation texts, so figures on those "
-    "are a little kinder than on texts never seen."
-)
-_PADS = (
-    "It was trained with mask = false: it reads padding as if it were words, so a text's answer "
-    "depends on the texts it is batched with. This shows a flaw; do not rely on its answers."
-)
+
+def _measured(metrics: dict[str, Any], evaluated_on: str, made: dict[str, Any] | None) -> str:
+    """On which texts."""
+    turns = made.get("turns") if made else None
+    if not turns:
+        return f"Measured on {_markdown(evaluated_on)}, {metrics['texts']:,} texts."
+    several = f" in {turns} turns" if turns > 1 else ""
+    return (
+        f"Measured on {metrics['texts']:,} texts held out{several}; the model was then trained on "
+        "all of them."
+    )
 
 
 def _figures(
@@ -150,7 +146,7 @@ def _figures(
     totals += [f"{metrics[key]:.4f}" for key in ("loss", "macro_f1")]
     missing = unmeasured(metrics, _markdown)
     return [
-        f"Measured on {_markdown(evaluated_on)}, {metrics['texts']:,} texts.{_guessing(metrics)}",
+        f"{_measured(metrics, evaluated_on, made)}{_guessing(metrics)}",
         _rows(["accuracy", "loss", "macro F1", "ROC-AUC"], [[*totals, auc]]),
         *_beside(metrics),
         _classes(metrics, made),
@@ -210,6 +206,8 @@ def _making(
     if made is None:
         return []
     held = f", with {made['validation_texts']:,} to validate on" * (made["validation_texts"] > 0)
+    if made.get("turns"):
+        held = f", of which {made['validation_texts']:,} had been held out before"
     parts = [f"Made on {made['date']}, by {_maker(made)}, from {made['texts']:,} texts{held}."]
     if metrics is None:  # else it is beside the figures
         counts = zip(classes, made["class_counts"], strict=True)
@@ -249,16 +247,19 @@ def _command(config: Config, made: dict[str, Any] | None) -> str:
 
 
 def options(config: Config) -> list[str]:
-    """Those of `carryline train` that make these settings."""
+    """Those of `carryline train` that make these settings, whatever the texts would suggest."""
     known = config.preset in PRESETS
     usual = PRESETS[config.preset if known else "base"].to_dict()
     words = ["--preset", config.preset] if known else []
     for key, value in config.to_dict().items():
+        decided = config.preset == "auto" and key in FOLLOWED
         if key in ("epochs", "seed"):
             words += [f"--{key}", str(value)]
-        elif key == "vectors" and value != usual[key]:  # a hash stands behind a file's name
+        elif not decided and value == usual[key]:
+            continue
+        elif key == "vectors":  # a hash stands behind a file's name
             words += ["--vectors", value.rsplit(" ", 1)[0]]
-        elif key != "preset" and value != usual[key]:
+        elif key != "preset":
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 
@@ -287,6 +288,11 @@ def _rows(head: list[str], rows: list[list[str]]) -> str:
     """A table of Markdown: the first column to the left, the others to the right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(text: str) -> str:
+    """A name of any length, made to mean nothing to Markdown."""
+    return _markdown(text, 200)
 
 
 def _markdown(label: Label, longest: int = 80) -> str:

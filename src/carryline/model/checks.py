@@ -147,7 +147,9 @@ def _check_made(file: Path, made: Any, classes: int) -> None:
         "sources": ("a list of objects with name and sha256", _are_sources),
     }
     _check_entries(file, "'made'", made, rules)
-    odd = made.keys() - rules.keys()
+    more: Rules = {key: rule for key, rule in {"turns": count}.items() if key in made}
+    _check_entries(file, "'made'", made, more)
+    odd = made.keys() - rules.keys() - more.keys()
     if odd:
         raise ModelError(f"{file}: 'made' has unknown entries {reprlib.repr(sorted(odd))}")
 

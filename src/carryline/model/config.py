@@ -33,6 +33,10 @@ NETWORK = (
 )  # fmt: skip
 
 
+# What the preset `auto` decides by the texts (tasks/recipe.py).
+FOLLOWED = ("vectors", "folds", "epochs", "batch_size")
+
+
 def _setting(
     default: Any, meaning: str, rule: str = "", holds: Callable[[Any], bool] = lambda _: True
 ) -> Any:

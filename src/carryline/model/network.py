@@ -79,10 +79,13 @@ def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return sum(int(np.prod(shape)) for shape in shapes.values())
 
 
-def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> str:
+def summary(
+    config: Config, outputs: int = 1, vocabulary: int | None = None, linear: int | None = None
+) -> str:
     """The layers with their output shapes and parameter counts, as a table.
 
-    vocabulary: entries of the tokenizer; as configured when it is not known yet.
+    vocabulary: entries of the tokenizer; as configured when it is not known yet. linear: parameters
+    of a linear part beside them.
     """
     shapes = parameter_shapes(config, vocabulary or config.vocabulary, outputs)
     directions = 2 if config.bidirectional else 1
@@ -99,7 +102,9 @@ def summary(config: Config, outputs: int = 1, vocabulary: int | None = None) -> 
     for title, shape, names in rows:
         own = {name: size for name, size in shapes.items() if re.match(names, name)}
         lines.append((title, shape, f"{count_parameters(own):,}"))
-    lines.append(("total", "", f"{count_parameters(shapes):,}"))
+    if linear is not None:
+        lines.append(("linear part", f"[texts, {outputs}]", f"{linear:,}"))
+    lines.append(("total", "", f"{count_parameters(shapes) + (linear or 0):,}"))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in lines)
 

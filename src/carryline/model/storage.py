@@ -67,7 +67,8 @@ class Stored:
     made: where the model comes from, None when nobody said: `carryline` (version), `date` (ISO,
     UTC), `texts` and `validation_texts`, `class_counts` (of the texts trained on, in the order of
     `classes`), `sources` (of those texts: a list of `name` and `sha256`; empty for texts in
-    memory).
+    memory); and `turns`, in how many of them texts were held out before the model was trained on
+    all (absent when it was not).
     """
 
     config: Config

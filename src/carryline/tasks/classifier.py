@@ -35,14 +35,15 @@ TEXTS_AT_ONCE = 2048  # about, when predicting: a second or two of long ones
 class TextClassifier(Holder, Estimator):
     """A recurrent text classifier.
 
-        classifier = TextClassifier("base", epochs=3).fit(texts, labels)
+        classifier = TextClassifier().fit(texts, labels)
         classifier.predict(["what a film"])
         classifier.save("model")
 
-    preset: lecture, lecture-stacked, small or base; overrides: settings to change, such as epochs,
-    hidden, cell, dropout, learning_rate or seed. `help(carryline.Config)` lists them all;
-    docs/settings.md has their ranges, and the presets' values side by side. Raises `ConfigError`
-    for an unknown setting or a value out of range.
+    preset: auto, some of whose settings follow from the texts and are said when training begins;
+    or lecture, lecture-stacked, small or base, which are as they stand. settings: those to change,
+    such as epochs, hidden, cell, dropout, learning_rate or seed. `help(carryline.Config)` lists
+    them all; docs/settings.md has their ranges, and the presets' values side by side. Raises
+    `ConfigError` for an unknown setting or a value out of range.
     """
 
     def __init__(self, preset: str = "auto", **settings: Any) -> None:
@@ -71,16 +72,17 @@ class TextClassifier(Holder, Estimator):
         it were not there, and only what they are to each other matters. valid: examples to validate
         on, or the share of the texts to hold out for it (each class alike), 0 or None for none;
         they all count the same. The weights of the epoch that is best by the setting `keep` are
-        kept. Ctrl-C ends training; what was best so far is kept.
+        kept. With `folds` of 1 or more the texts held out are trained on too in the end, but not
+        those that valid names. Ctrl-C ends training; what was best so far is kept.
 
         out: a folder for the model, which must not exist; that is found out now, and the model is
         saved at the end. Each epoch's state is written to the folder checkpoint, or else to
         `out`.partial, where no other process may train meanwhile and no other run's state may be;
-        when the model is saved, the last state goes with it (its checkpoint.safetensors, which may
-        be deleted). resume: go on from that state, with the same settings and data. `patience` may
-        change, and `epochs` be more than they were, of a finished run too: with a constant rate and
-        no warm-up to the same bits as a run of so many from the start; else the rate is from there
-        on that of the longer run.
+        with `folds=0` the last state goes with the model when that is saved (its
+        checkpoint.safetensors, which may be deleted). resume: go on from that state, with the same
+        settings and data. `patience` may change, and `epochs` be more than they were, of a finished
+        run too: with a constant rate and no warm-up to the same bits as a run of so many from the
+        start; else the rate is from there on that of the longer run.
 
         warm_start: go on from the weights and the vocabulary that the classifier has. The settings
         of the network must be the same. When the labels are not all among its classes, they become
@@ -98,7 +100,7 @@ class TextClassifier(Holder, Estimator):
 
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
-        from carryline.tasks import fitting, recipe
+        from carryline.tasks import fitting, folds, recipe
         from carryline.tasks.parts import prepared
         from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
@@ -116,8 +118,11 @@ class TextClassifier(Holder, Estimator):
             fitting.tell_missing(wanted, out is not None, watcher)
             told = fitting.told(*examples, parts, origin, watcher)
             config, why = self.config, list[str]()
-            if config.preset == recipe.AUTO and not known:
+            if known:
+                config = recipe.taken_over(config, self.given, known.config)
+            elif config.preset == recipe.AUTO:
                 config, why = recipe.followed(config, self.given, parts)
+            config = folds.settled(config, parts, why)
             for line in why:
                 watcher.message(line)
             config, lexicon = resolved(config, by_hand=self.width_given, known=self._fitted)
@@ -125,14 +130,19 @@ class TextClassifier(Holder, Estimator):
                 fitting.check_network(known.config, config)
             fitting.check_patience(config, parts.valid is not None, asked, watcher)
             run, model = fitting.train(
-                config, parts, known, lexicon, place, checked_threads(threads), watcher
+                config, parts, known, lexicon, place, checked_threads(threads), watcher, origin
             )
-            model.account, model.made = told, fitting.made(parts, origin)
+            model.account = told
             self._fitted = model
             if baseline:
                 fitting.compare(model, parts, watcher)
             model.seconds = time.perf_counter() - began
-            place.deliver(self.save, new=len(run.history) > run.resumed, whole=not run.interrupted)
+            place.deliver(
+                self.save,
+                new=len(run.history) > run.resumed,
+                whole=not run.interrupted,
+                longer=not config.folds,
+            )
         return self
 
     def predict_proba(

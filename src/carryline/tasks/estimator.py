@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from carryline.errors import ConfigError
 from carryline.model import config as configuration
-from carryline.model.config import PRESETS, Config
+from carryline.model.config import FOLLOWED, PRESETS, Config
 from carryline.text.data import Label
 
 if TYPE_CHECKING:
@@ -84,7 +84,12 @@ class Estimator:
         """Take over the settings of a model: its preset, and what it has otherwise."""
         self._preset = config.preset if config.preset in PRESETS else "base"
         usual = PRESETS[self._preset]
-        names = [name for name in SETTINGS if getattr(config, name) != getattr(usual, name)]
+        decided = FOLLOWED if self._preset == "auto" else ()
+        names = [
+            name
+            for name in SETTINGS
+            if name in decided or getattr(config, name) != getattr(usual, name)
+        ]
         self._given = {name: getattr(config, name) for name in names}
         self._config = config
 

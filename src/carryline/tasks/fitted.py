@@ -82,9 +82,14 @@ class Fitted:
         return logits, len(ragged.values)
 
     def summary(self) -> str:
-        """The layers with their shapes and parameter counts, as a table."""
+        """The layers with their shapes and parameter counts, as a table; what else there is."""
+        from carryline.evaluation import inside
+
         outputs = network.outputs(len(self.classes))
-        return network.summary(self.config, outputs, self.tokenizer.rows)
+        linear = None if self.linear is None else self.linear.parameters
+        table = network.summary(self.config, outputs, self.tokenizer.rows, linear)
+        more = inside.lines(self.linear, self.lexicon, self.config.vectors, self.parameters)
+        return "\n".join([table, *more])
 
     def save(
         self,
@@ -121,11 +126,13 @@ class Fitted:
 
     def _illustrate(self, folder: Path) -> None:
         """Plots, where matplotlib is installed, and the card."""
-        from carryline.evaluation import card
+        from carryline.evaluation import card, inside
 
+        named = self.config.vectors
         text = card.model_card(
             self.config, self.classes, self.parameters, self.history, self.metrics,
             "the validation part", self.made,
+            inside.paragraphs(self.linear, self.lexicon, named, card.plain),
         )  # fmt: skip
         text = card.illustrated(text, self._draw(folder / "plots"))
         write_whole(folder / "README.md", text.encode())

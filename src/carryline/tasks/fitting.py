@@ -3,10 +3,10 @@ told of, trained on, and compared with a baseline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,7 +24,7 @@ from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
 from carryline.tasks.folds import enough_epochs, mean_figures, turns, validated
 from carryline.tasks.members import USUAL, Held, Shares, mixed
-from carryline.tasks.parts import Parts
+from carryline.tasks.parts import Parts, made
 from carryline.tasks.vocabulary import vocabulary
 from carryline.text.account import Account, account
 from carryline.text.bags import Bags
@@ -43,39 +43,91 @@ def train(
     place: Place,
     threads: int,
     watcher: Callback,
+    origin: Dataset | None = None,
 ) -> tuple[Run, Fitted]:
     """The run, and the model that it ended with, its figures on the texts held out.
 
-    config, lexicon: as `vocabulary.resolved` gives them.
+    config, lexicon: as `vocabulary.resolved` gives them; origin: of the texts. When Ctrl-C ends a
+    turn after the first, or the training on all texts, the model of the turn before is what is
+    left, with its own figures.
     """
     if place.resume and place.source is None:
         watcher.message(f"nothing to resume at {place.out or place.folder}; starting afresh")
     several, whole = turns(parts, config.folds, config.seed)
-    histories, held = [], []
+    ended: list[_Turn] = []
     for number, turn in enumerate(several, 1):
         if len(several) > 1:
             watcher.message(f"turn {number} of {len(several)}: {_counted(turn)}")
         where = place if whole is None else NOWHERE
-        run, model = _model(config, turn, known, lexicon, where, threads, watcher)
-        histories.append(run.history)
-        try:
-            held.append(_held(model, turn, threads))
-        except KeyboardInterrupt:  # the model is there
-            run.interrupted = True
-            watcher.message("stopped while the texts held out were measured")
-        if run.interrupted:
-            whole = None
+        fit = partial(_turn, config, turn, known, lexicon, where, threads, watcher)
+        ended = _with_next(ended, fit)
+        if ended[-1].run.interrupted:
             break
-    shares, figures = _chosen(held, config, parts.classes)
-    if whole is not None:
-        epochs = enough_epochs(histories, config.keep)
+    run, model, used = ended[-1].run, ended[-1].model, ended[-1].parts
+    try:
+        shares, figures = _chosen([turn.held for turn in ended], config, parts.classes)
+    except KeyboardInterrupt:
+        shares, figures, run.interrupted = USUAL, None, True
+    if whole is not None and not run.interrupted:
+        epochs = enough_epochs([turn.run.history for turn in ended], config.keep)
         watcher.message(f"now the model, on all {len(whole.train.texts):,} texts: {epochs} epochs")
         settled = config.replace(epochs=epochs)
-        run, model = _model(settled, whole, known, lexicon, place, threads, watcher)
-        run.history, model.config = validated(run.history, histories), config
+        fit = partial(_turn, settled, whole, known, lexicon, place, threads, watcher)
+        last = _with_next(ended, fit)
+        run, model, used = last[-1].run, last[-1].model, last[-1].parts
+        if run.interrupted:
+            shares, figures = _chosen([last[-1].held], config, parts.classes)
+        else:
+            run.history = validated(run.history, [turn.run.history for turn in ended])
+    if whole is not None and run.interrupted:
+        watcher.message(f"stopped: the model is one of {len(used.train.texts):,} texts")
     model = mixed(model, shares) if model.linear is not None else model
-    model.history, model.metrics, model.interrupted = run.history, figures, run.interrupted
+    model.config, model.history, model.metrics = config, run.history, figures
+    model.interrupted = run.interrupted
+    model.made = made(used, figures, origin, turned=len(ended) if used is whole else 0)
     return run, model
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """What was trained on some texts, and how it does on those held out."""
+
+    run: Run
+    model: Fitted
+    parts: Parts
+    held: Held | None
+
+
+def _with_next(ended: list[_Turn], fit: Callable[[], _Turn]) -> list[_Turn]:
+    """The turns with one more; when Ctrl-C ends it, the one before alone, if there is one."""
+    try:
+        turn = fit()
+        if not ended or not turn.run.interrupted:
+            return [*ended, turn]
+    except KeyboardInterrupt:
+        if not ended:
+            raise
+    ended[-1].run.interrupted = True
+    return ended[-1:]
+
+
+def _turn(
+    config: Config,
+    parts: Parts,
+    known: Fitted | None,
+    lexicon: Lexicon | None,
+    place: Place,
+    threads: int,
+    watcher: Callback,
+) -> _Turn:
+    run, model = _model(config, parts, known, lexicon, place, threads, watcher)
+    held = None
+    try:
+        held = _held(model, parts, threads)
+    except KeyboardInterrupt:  # the model is there
+        run.interrupted = True
+        watcher.message("stopped while the texts held out were measured")
+    return _Turn(run, model, parts, held)
 
 
 def _model(
@@ -162,20 +214,6 @@ def told(
     for line in found.lines():
         watcher.message(line)
     return found
-
-
-def made(parts: Parts, origin: Dataset | None) -> dict[str, Any]:
-    """Where the model comes from, as `storage.Stored` keeps it."""
-    counts = np.bincount(parts.train.targets, minlength=len(parts.classes))
-    sources = [] if origin is None else origin.sources
-    return {
-        "carryline": version("carryline"),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "texts": len(parts.train.texts),
-        "validation_texts": 0 if parts.valid is None else len(parts.valid.texts),
-        "class_counts": counts.tolist(),
-        "sources": [{"name": name, "sha256": digest} for name, digest in sources if digest],
-    }
 
 
 def compare(model: Fitted, parts: Parts, watcher: Callback) -> None:

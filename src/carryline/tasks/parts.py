@@ -1,9 +1,11 @@
-"""Examples as training has them: checked, numbered by class, split."""
+"""Examples as training has them: checked, numbered by class, split; what a model says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from carryline.errors import DataError
 from carryline.tasks.fitted import Fitted
 from carryline.text import cache
-from carryline.text.data import Label, split
+from carryline.text.data import Dataset, Label, split
 from carryline.text.examples import (
     Examples,
     checked_examples,
@@ -128,3 +130,26 @@ def _shares(weights: ArrayLike | None, texts: int) -> NDArray[np.float32] | None
 
 def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:
     return [examples[0][i] for i in rows], [examples[1][i] for i in rows]
+
+
+def made(
+    parts: Parts, figures: dict[str, Any] | None, origin: Dataset | None, turned: int
+) -> dict[str, Any]:
+    """Where a model of these parts comes from, as `storage.Stored` keeps it.
+
+    turned: how many turns of holding out there were before it was trained on all texts.
+    """
+    counts = np.bincount(parts.train.targets, minlength=len(parts.classes))
+    sources = [] if origin is None else origin.sources
+    held = 0 if parts.valid is None else len(parts.valid.texts)
+    if turned and figures is not None:
+        held = figures["texts"]
+    return {
+        "carryline": version("carryline"),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "texts": len(parts.train.texts),
+        "validation_texts": held,
+        "class_counts": counts.tolist(),
+        "sources": [{"name": name, "sha256": digest} for name, digest in sources if digest],
+        **({"turns": turned} if turned else {}),
+    }

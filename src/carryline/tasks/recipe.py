@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from carryline.model.config import Config
+from carryline.model.config import FOLLOWED, Config
 from carryline.tasks.parts import Parts
 from carryline.text.vectors import ENGLISH, Vectors, words_of
 
@@ -52,14 +52,22 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
             f"{len(texts):,} texts of {words:.0f} words: small batches",
             batch_size=32, folds=1,
         )  # fmt: skip
-    if known >= KNOWN:
+    if known >= KNOWN and "embedding" not in given:  # whose width the vectors would set
         choose(
             f"English ({known:.0%} of the words are known): whole words begin as vectors",
             vectors="english",
         )
-    elif ENGLISH.exists():
+    elif known < KNOWN and ENGLISH.exists():
         choose(f"no English ({known:.0%} of the words are known): no word vectors", vectors="none")
     return config.replace(**chosen), why
+
+
+def taken_over(config: Config, given: Collection[str], known: Config) -> Config:
+    """The settings of a model's further training, where they followed from its data before."""
+    if config.preset != AUTO or known.preset != AUTO:
+        return config
+    free = {*FOLLOWED, "embedding"} - {*given}
+    return config.replace(**{name: getattr(known, name) for name in free})
 
 
 def _looked_at(texts: list[str]) -> tuple[float, float]:

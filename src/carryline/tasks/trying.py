@@ -171,11 +171,10 @@ class Search:
         """
         config = watch.config = self.proposals.base.replace(**settings)
         _, model = fitting.train(
-            config, self.parts, None, self.lexicon, NOWHERE, self.threads, watch
+            config, self.parts, None, self.lexicon, NOWHERE, self.threads, watch, self.origin
         )
         if model.interrupted:
             watch.state = STOPPED
-        model.made = fitting.made(self.parts, self.origin)
         return model
 
     def keep(self, trial: Trial, model: Fitted | None) -> None:

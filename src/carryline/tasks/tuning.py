@@ -234,11 +234,11 @@ class Delivery:
         try:
             with place.occupied():
                 _, model = fitting.train(
-                    config, self.whole, None, search.lexicon, place, search.threads, search.watcher
-                )
+                    config, self.whole, None, search.lexicon, place, search.threads,
+                    search.watcher, search.origin,
+                )  # fmt: skip
         except KeyboardInterrupt:  # before its first epoch had ended
             return None
-        model.made = fitting.made(self.whole, search.origin)
         return None if model.interrupted else model
 
     def outcome(self, check: Check | None, retrained: bool) -> Outcome:

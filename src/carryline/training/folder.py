@@ -9,7 +9,7 @@
 
 A checkpoint folder is known by the first or the last of these; in any other that is not empty no
 run begins. A finished run leaves its checkpoint in the model directory, so that it can be
-lengthened.
+lengthened; but not one that was trained again on all texts in the end (setting `folds`).
 """
 
 from __future__ import annotations
@@ -44,14 +44,20 @@ def holds_checkpoint(folder: str | Path) -> bool:
     return (Path(folder) / NAME).exists()
 
 
+def begun(folder: str | Path) -> bool:
+    """Whether a run is there that has not ended, however far it got."""
+    return (Path(folder) / LOCK).exists() or holds_checkpoint(folder)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the model of a run goes (out), and its epochs until then (folder); resume: whether it
-    goes on from what is there."""
+    goes on from what is there; begun: whether a run before it did not end."""
 
     out: Path | None
     folder: Path | None
     resume: bool
+    begun: bool = False
 
     @staticmethod
     def of(out: str | Path | None, checkpoint: str | Path | None, resume: bool) -> Place:
@@ -64,7 +70,7 @@ class Place:
             raise ConfigError(f"out and checkpoint must be apart, they are {place} and {folder}")
         if resume and folder is None:
             raise ConfigError("resume=True goes on from a folder: give out or checkpoint too")
-        return Place(place, folder, resume)
+        return Place(place, folder, resume, folder is not None and begun(folder))
 
     @property
     def source(self) -> Path | None:
@@ -93,7 +99,7 @@ class Place:
             )
         if self.out is None:
             return
-        if storage.holds_model(self.out) and self.source is None:
+        if storage.holds_model(self.out) and self.source is None and not self.begun:
             raise OutputError(
                 f"{self.out} holds a model but no checkpoint to resume from; --from {self.out} (or "
                 "load it, and fit with warm_start=True) goes on from its weights elsewhere"
@@ -121,9 +127,12 @@ class Place:
                     discard(self.folder)
                 raise
 
-    def deliver(self, save: Callable[..., None], *, new: bool, whole: bool) -> None:
-        """Save the model to `out` by save(out, replace=...). When the run is whole, its checkpoint
-        goes there too, and the folder goes. new: whether anything was trained.
+    def deliver(
+        self, save: Callable[..., None], *, new: bool, whole: bool, longer: bool = True
+    ) -> None:
+        """Save the model to `out` by save(out, replace=...). When the run is whole, the folder
+        goes; its checkpoint goes to `out` when the run may become longer. new: whether anything was
+        trained.
 
         Raises `OutputError` when something has come to `out`; the checkpoint then stays.
         """
@@ -139,7 +148,7 @@ class Place:
                 "the same with --resume (resume=True) writes the model"
             ) from None
         if whole:
-            if holds_checkpoint(self.folder):
+            if longer and holds_checkpoint(self.folder):
                 shutil.move(self.folder / NAME, self.out / NAME)
             discard(self.folder)
 
