@@ -1,11 +1,29 @@
 #!/bin/sh
-# The vectors of English that come with Carryline, made again from their texts:
-#
-#     recipes/english_vectors.sh FOLDER english.safetensors
-#
-# FOLDER holds english.parquet (text, source: see docs/english.md) and imdb-unsup.parquet (text). Some
-# six minutes on two cores; the same bits on any number of them.
+# The word vectors of English that come with Carryline, made again from their texts.
 set -eu
-[ $# -eq 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-exec "${CARRYLINE:-carryline}" vectors "$1/english.parquet" "$1/imdb-unsup.parquet" --out "$2" \
-  --words 49000 --width 200 --window 8 --negatives 8 --epochs 8 --seed 0 --bits 4
+
+usage() {
+    cat <<'USAGE'
+usage: recipes/english_vectors.sh DATA OUT [OPTION...]
+
+Learns the vectors that stand in src/carryline/text/english.safetensors: the same bits on any number
+of threads of a machine with the same instruction set. Some six minutes on two cores.
+
+DATA    a folder with english.parquet (columns text and source, see docs/english.md) and
+        imdb-unsup.parquet (column text)
+OUT     the file for the vectors; it must not exist
+OPTION  for `carryline vectors`, such as --threads 1
+
+$PYTHON names the Python that has Carryline (default: .venv/bin/python of this checkout, else
+python3).
+USAGE
+}
+
+case "${1-}" in -h | --help) usage; exit 0 ;; esac
+if [ $# -lt 2 ]; then usage >&2; exit 2; fi
+data=$1 out=$2
+shift 2
+. "$(dirname -- "$0")/common.sh"
+
+"$PYTHON" -m carryline vectors "$data/english.parquet" "$data/imdb-unsup.parquet" --out "$out" \
+    --words 49000 --width 200 --window 8 --negatives 8 --epochs 8 --seed 0 --bits 4 "$@"
