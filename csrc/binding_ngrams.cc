@@ -1,4 +1,4 @@
-// The doors of the linear part: keys of n-grams, the features of texts, and products with them.
+// The doors of the linear part: keys of n-grams, the features of texts, and bags of vectors.
 #include <cmath>
 
 #include "arrays.h"
@@ -9,13 +9,6 @@ namespace {
 
 using Keys = Array<const uint64_t, 1>;
 using Bytes = Array<const uint8_t, 1>;
-
-// offsets [items + 1] from 0, never falling, to `end`.
-void check_offsets(const Starts& offsets, size_t end) {
-  require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
-  for (size_t i = 0; i + 1 < offsets.shape(0); ++i) require(offsets(i) <= offsets(i + 1), "offsets must never fall");
-  require(offsets(offsets.shape(0) - 1) == int64_t(end), "offsets must end with the number of entries");
-}
 
 nb::object word_keys(Bytes text, Starts offsets) {
   check_offsets(offsets, text.shape(0));
@@ -158,68 +151,6 @@ nb::tuple weigh(Index ids, Starts offsets, Array<const float, 1> scale, int thre
   return nb::make_tuple(owned(std::move(values)), owned(std::move(found)), owned(std::move(ends)));
 }
 
-void check_sparse(size_t values, const Index& ids, const Starts& offsets, size_t width) {
-  check_offsets(offsets, ids.shape(0));
-  require(values == ids.shape(0), "every id needs its value");
-  bool fits = true;
-  for (size_t i = 0; i < ids.shape(0); ++i) fits &= ids(i) >= 0 && size_t(ids(i)) < width;
-  require(fits, "an id must be below the number of features");
-}
-
-// The same matrix by columns: each one's values and rows, rising.
-nb::tuple sparse_transposed(Array<const float, 1> values, Index ids, Starts offsets, size_t width) {
-  check_sparse(values.shape(0), ids, offsets, width);
-  std::vector<int64_t> ends(width + 1, 0);
-  for (size_t i = 0; i < ids.shape(0); ++i) ++ends[size_t(ids(i)) + 1];
-  for (size_t i = 0; i < width; ++i) ends[i + 1] += ends[i];
-  std::vector<float> turned(values.shape(0));
-  std::vector<int32_t> rows(values.shape(0));
-  std::vector<int64_t> at(ends.begin(), ends.end() - 1);
-  for (size_t row = 0; row + 1 < offsets.shape(0); ++row)
-    for (int64_t i = offsets(row); i < offsets(row + 1); ++i) {
-      const size_t to = size_t(at[size_t(ids(size_t(i)))]++);
-      turned[to] = values(size_t(i)), rows[to] = int32_t(row);
-    }
-  return nb::make_tuple(owned(std::move(turned)), owned(std::move(rows)), owned(std::move(ends)));
-}
-
-// One row: the sum of its entries' rows of `dense` [width, columns], in their order.
-template <class T>
-void sparse_row(const float* values, const int32_t* ids, int64_t count, const T* dense, int64_t columns, T* out) {
-  if (columns == 1) {  // four sums, for a sum waits for the one before it
-    T sums[4] = {};
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4)
-      for (int64_t j = 0; j < 4; ++j) sums[j] += T(values[i + j]) * dense[ids[i + j]];
-    for (; i < count; ++i) sums[i % 4] += T(values[i]) * dense[ids[i]];
-    out[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    return;
-  }
-  std::fill(out, out + columns, T(0));
-  for (int64_t i = 0; i < count; ++i) {
-    const T* row = dense + int64_t(ids[i]) * columns;
-    const T value = T(values[i]);
-    for (int64_t j = 0; j < columns; ++j) out[j] += value * row[j];
-  }
-}
-
-template <class T>
-void sparse_product(Array<const float, 1> values, Index ids, Starts offsets, Array<const T, 2> dense, Array<T, 2> out,
-                    int threads) {
-  check_sparse(values.shape(0), ids, offsets, dense.shape(0));
-  const int64_t rows = int64_t(offsets.shape(0)) - 1, columns = int64_t(dense.shape(1)), together = 64;
-  require(int64_t(out.shape(0)) == rows && int64_t(out.shape(1)) == columns, "out must be [rows, columns of dense]");
-  const WithoutLock unlocked;
-  threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(columns));
-  parallel((rows + together - 1) / together, threads, [&](int64_t part) {
-    for (int64_t row = part * together; row < std::min(rows, (part + 1) * together); ++row) {
-      const int64_t begin = offsets(size_t(row));
-      sparse_row(values.data() + begin, ids.data() + begin, offsets(size_t(row) + 1) - begin, dense.data(), columns,
-                 out.data() + row * columns);
-    }
-  });
-}
-
 // Of each text's vectors (rows `ids` of matrix): their mean by weight, their plain mean, the largest and the
 // smallest of each value, side by side; zeros for a text without any.
 void bags(Array<const float, 2> matrix, Array<const float, 1> weight, Index ids, Starts offsets, Array<float, 2> out,
@@ -266,11 +197,6 @@ void define_ngrams(nb::module_& m) {
   m.def("document_counts", &document_counts, own("keys"), own("offsets"));
   m.def("weigh", &weigh, own("ids"), own("offsets"), own("scale"), "threads"_a);
   m.def("bags", &bags, own("matrix"), own("weight"), own("ids"), own("offsets"), own("out"), "threads"_a);
-  m.def("sparse_transposed", &sparse_transposed, own("values"), own("ids"), own("offsets"), "width"_a);
-  m.def("sparse_product", &sparse_product<float>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
-        "threads"_a);
-  m.def("sparse_product", &sparse_product<double>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
-        "threads"_a);
 }
 
 }  // namespace carryline

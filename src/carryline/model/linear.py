@@ -126,7 +126,7 @@ def _check(
     if bags is not None:
         expected["bags.weight"] = ("float16", (outputs, bags.width))
     for kind in KINDS:
-        count = len(arrays.get(f"{kind}.keys", ()))
+        count = np.size(arrays.get(f"{kind}.keys", ()))
         if count > most:
             raise ModelError(f"{file}: at most {most} features of {kind}, it has {count}")
         expected[f"{kind}.keys"] = ("uint64", (count,))

@@ -39,6 +39,10 @@ class Features:
     keys: Keys
     idf: NDArray[np.float32]
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` when a key is there twice."""
+        _ = self.slots
+
     @cached_property
     def slots(self) -> NDArray[np.int32]:
         return _kernels.slots(self.keys)
