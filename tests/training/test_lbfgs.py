@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from carryline.recurrence.sparse import dots
-from carryline.training.lbfgs import minimum
+from carryline.training import lbfgs
 
 Array = np.ndarray[Any, Any]
+
+
+def minimum(function: Callable[[Array], tuple[float, Array]], x: Array, **how: Any) -> Array:
+    """Of a function that gives its gradient at once."""
+
+    def lazy(x: Array) -> tuple[float, Callable[[], Array]]:
+        value, gradient = function(x)
+        return value, lambda: gradient
+
+    return lbfgs.minimum(lazy, x, **how)
 
 
 def quadratic(dtype: Any = np.float64, size: int = 60, worst: float = 300.0) -> Any:
@@ -127,3 +137,23 @@ def test_threads_and_runs_give_the_same_bits() -> None:
     one = minimum(function, first, steps=8, tolerance=0)
     assert minimum(function, first, steps=8, tolerance=0, threads=3).tobytes() == one.tobytes()
     assert not first.any()
+
+
+def test_a_gradient_is_asked_for_once_a_step() -> None:
+    function, _ = quadratic()
+    asked: list[None] = []
+    steps: list[None] = []
+
+    def counting(x: Array) -> tuple[float, Callable[[], Array]]:
+        value, gradient = function(x)
+
+        def back() -> Array:
+            asked.append(None)
+            return gradient
+
+        return value, back
+
+    lbfgs.minimum(
+        counting, np.zeros(60), steps=30, tolerance=0, after_step=lambda: steps.append(None)
+    )
+    assert len(asked) == len(steps) + 1 == 31

@@ -131,7 +131,7 @@ def test_gradient(outputs: int, weighted: bool) -> None:
         return np.concatenate([a.ravel(), z.ravel(), bias])
 
     x, way = point(a, bias), point(draw.standard_normal(a.shape), draw.standard_normal(outputs))
-    _, gradient = problem(x)
+    gradient = problem(x)[1]()
     slope = float(problem.products([gradient], [way])[0, 0])
     step = 1e-5
     difference = (problem(x + step * way)[0] - problem(x - step * way)[0]) / (2 * step)
