@@ -222,6 +222,10 @@ def test_a_megabyte_of_one_word(letter: str) -> None:
     assert math.isclose(sum(w * w for w in strings.values()), 1, rel_tol=1e-5)
 
 
+ENDS = np.array([0, 1])
+ONE = np.zeros(1, np.int32), ENDS  # one text of one piece
+
+
 def test_doors_refuse() -> None:
     keys, text = np.array([5, 7], np.uint64), np.zeros(3, np.uint8)
     with pytest.raises(ValueError, match="no key may be there twice"):
@@ -233,9 +237,21 @@ def test_doors_refuse() -> None:
     with pytest.raises(ValueError, match="1 <= shortest <= longest"):
         _kernels.character_keys(text, np.array([0, 3]), 3, 2)
     with pytest.raises(ValueError, match="an id must be below"):
-        _kernels.weigh(np.array([2], np.int32), np.array([0, 1]), np.ones(2, np.float32), 1)
+        _kernels.weigh(*ONE, np.array([2], np.int32), ENDS, np.ones(2, np.float32), 1)
+    with pytest.raises(ValueError, match="every key needs its scale"):
+        _kernels.weigh_pairs(
+            *ONE, keys[:1], ENDS, keys, _kernels.slots(keys), np.ones(3, np.float32), 1
+        )
+    with pytest.raises(ValueError, match="out of range"):
+        _kernels.text_counts(*ONE, np.array([2], np.int32), ENDS, 2)
     for offsets in ([1, 3], [0, 2], [0, 4], [0, 3, 2, 3], []):
+        odd = np.array(offsets, np.int64)
         with pytest.raises(ValueError, match="offsets must"):
-            _kernels.word_keys(text, np.array(offsets, np.int64))
+            _kernels.word_keys(text, odd)
         with pytest.raises(ValueError, match="offsets must"):
-            _kernels.pair_keys(np.zeros(3, np.uint64), np.array(offsets, np.int64))
+            _kernels.pair_keys(*ONE, np.zeros(3, np.uint64), odd)
+        with pytest.raises(ValueError, match="offsets must"):
+            _kernels.spread(*ONE, np.zeros(3, np.int32), odd)
+    for number in (-1, 1):
+        with pytest.raises(ValueError, match="out of range"):
+            _kernels.spread(np.array([number], np.int32), ENDS, np.zeros(1, np.int32), ENDS)

@@ -21,7 +21,8 @@ def minimum(function: Callable[[Array], tuple[float, Array]], x: Array, **how: A
         value, gradient = function(x)
         return value, lambda: gradient
 
-    return lbfgs.minimum(lazy, x, **how)
+    found: Array = lbfgs.minimum(lazy, x, **how)
+    return found
 
 
 def quadratic(dtype: Any = np.float64, size: int = 60, worst: float = 300.0) -> Any:
@@ -102,7 +103,7 @@ def test_steps_are_counted_and_ended() -> None:
         calls: list[None] = []
         minimum(
             function, np.zeros(60), steps=steps, tolerance=tolerance,
-            after_step=lambda calls=calls: calls.append(None),  # type: ignore[misc]
+            after_step=lambda calls=calls: calls.append(None),
         )  # fmt: skip
         assert least <= len(calls) <= most
 
@@ -149,7 +150,8 @@ def test_a_gradient_is_asked_for_once_a_step() -> None:
 
         def back() -> Array:
             asked.append(None)
-            return gradient
+            found: Array = gradient
+            return found
 
         return value, back
 

@@ -57,7 +57,8 @@ class Held:
             def gradient() -> Array:
                 d, _ = back(1.0)
                 by_x: Array = np.array([float((d * each).sum()) for each in logits])
-                return by_x + weight * away
+                by_x += weight * away
+                return by_x
 
             return loss + 0.5 * weight * float(away @ away), gradient
 
