@@ -243,24 +243,8 @@ void bags(Array<const float, 2> matrix, Array<const float, 1> weight, Index ids,
   threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(width));
   parallel((texts + together - 1) / together, threads, [&](int64_t part) {
     for (int64_t text = part * together; text < std::min(texts, (part + 1) * together); ++text) {
-      float* weighted = out.data() + text * 4 * width;
-      float *mean = weighted + width, *largest = mean + width, *smallest = largest + width;
-      std::fill(weighted, weighted + 4 * width, 0.0f);
-      const int64_t begin = offsets(size_t(text)), end = offsets(size_t(text) + 1);
-      float weights = 0;
-      for (int64_t i = begin; i < end; ++i) {
-        const float* row = matrix.data() + int64_t(ids(size_t(i))) * width;
-        const float share = weight(size_t(ids(size_t(i))));
-        weights += share;
-        for (int64_t j = 0; j < width; ++j) {
-          weighted[j] += share * row[j];
-          mean[j] += row[j];
-          largest[j] = i == begin || row[j] > largest[j] ? row[j] : largest[j];
-          smallest[j] = i == begin || row[j] < smallest[j] ? row[j] : smallest[j];
-        }
-      }
-      if (begin == end) continue;
-      for (int64_t j = 0; j < width; ++j) weighted[j] /= weights, mean[j] /= float(end - begin);
+      const int64_t begin = offsets(size_t(text)), count = offsets(size_t(text) + 1) - begin;
+      kernels<float>().bag({matrix.data(), weight.data(), width, ids.data() + begin, count, out.data() + text * 4 * width});
     }
   });
 }

@@ -183,6 +183,16 @@ template <class T> struct SparseArgs {
   T* out;                     // [rows, columns]
 };
 
+// Vectors of a text's words, and what is made of them: see text/bags.py.
+template <class T> struct BagArgs {
+  const T* matrix;            // [rows, width]
+  const T* weight;            // [rows]
+  int64_t width;
+  const int32_t* ids;         // [count]
+  int64_t count;
+  T* out;                     // [4 * width]
+};
+
 // Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
@@ -204,6 +214,7 @@ template <class T> struct Kernels {
   void (*skip_gram)(SkipGramArgs<T>&);
   void (*merge_row)(const MergeArgs<T>&);
   void (*sparse_rows)(const SparseArgs<T>&, int64_t begin, int64_t end);
+  void (*bag)(const BagArgs<T>&);
   double (*dot)(const T* one, const T* other, int64_t count);
   void (*combine)(const double* factors, const T* const* vectors, int64_t number, int64_t begin, int64_t end, T* out);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.

@@ -1,4 +1,4 @@
-// What the linear part is fitted with: rows of a sparse matrix times a dense one, and the sums of products
+// The linear part: rows of a sparse matrix times a dense one, bags of word vectors, and the sums of products
 // that L-BFGS is made of.
 #pragma once
 
@@ -110,6 +110,47 @@ template <class T> void sparse_rows(const SparseArgs<T>& a, int64_t begin, int64
         sparse_columns<decltype(n)::value>(values, ids, count, a.dense + first, a.columns, last, out + first);
       });
     }
+  }
+}
+
+// Mean by weight, mean, largest and smallest of each value, side by side; N vectors of columns at once, so
+// that all sums stay in registers while the words pass.
+template <int N, class T> inline void bag_columns(const BagArgs<T>& a, int64_t first, int64_t last, T weights) {
+  const Tail<T> tail(last);
+  Vec<T> weighted[N]{}, sum[N]{}, largest[N]{}, smallest[N]{};
+  for (int64_t i = 0; i < a.count; ++i) {
+    const T* row = a.matrix + int64_t(a.ids[i]) * a.width + first;
+    const Vec<T> share = broadcast(a.weight[a.ids[i]]);
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) {
+      const Vec<T> x = j + 1 < N ? load(row + j * lanes<T>) : tail(row + j * lanes<T>);
+      weighted[j] = fma(share, x, weighted[j]);
+      sum[j] += x;
+      largest[j] = i == 0 ? x : (x > largest[j] ? x : largest[j]);
+      smallest[j] = i == 0 ? x : (x < smallest[j] ? x : smallest[j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < N; ++j) {
+    T* to = a.out + first + j * lanes<T>;
+    const int64_t n = j + 1 < N ? lanes<T> : last;
+    store(to, weighted[j] / weights, n), store(to + a.width, sum[j] / T(a.count), n);
+    store(to + 2 * a.width, largest[j], n), store(to + 3 * a.width, smallest[j], n);
+  }
+}
+
+template <class T> void bag(const BagArgs<T>& a) {
+  constexpr int most = registers == 32 ? 4 : 2;
+  if (a.count == 0) {
+    for (int64_t i = 0; i < 4 * a.width; ++i) a.out[i] = T(0);
+    return;
+  }
+  T weights = 0;
+  for (int64_t i = 0; i < a.count; ++i) weights += a.weight[a.ids[i]];
+  for (int64_t first = 0; first < a.width; first += most * lanes<T>) {
+    const int64_t left = a.width - first < most * lanes<T> ? a.width - first : most * lanes<T>;
+    const int64_t vectors = (left + lanes<T> - 1) / lanes<T>, last = left - (vectors - 1) * lanes<T>;
+    once_with<most>(vectors, [&](auto n) { bag_columns<decltype(n)::value>(a, first, last, weights); });
   }
 }
 
