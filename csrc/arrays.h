@@ -96,6 +96,13 @@ inline void check_starts(const Starts& starts, size_t texts, size_t tokens) {
   require(starts(starts.shape(0) - 1) == int64_t(tokens), "starts must end at the number of tokens");
 }
 
+// offsets [items + 1] from 0, never falling, to `end`.
+inline void check_offsets(const Starts& offsets, size_t end) {
+  require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
+  for (size_t i = 0; i + 1 < offsets.shape(0); ++i) require(offsets(i) <= offsets(i + 1), "offsets must never fall");
+  require(offsets(offsets.shape(0) - 1) == int64_t(end), "offsets must end with the number of entries");
+}
+
 // Products too small to be worth a second thread: some 0.02 ms of work.
 inline int threads_worth(int threads, double multiplications) {
   return std::max(1, std::min(threads, int(multiplications / 1e6)));
@@ -133,5 +140,6 @@ template <class T> void define_recurrence(nb::module_& m);
 template <class T> void define_adam(nb::module_& m);
 void define_vectors(nb::module_& m);
 void define_ngrams(nb::module_& m);
+void define_linear(nb::module_& m);
 
 }  // namespace carryline

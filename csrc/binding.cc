@@ -213,4 +213,5 @@ NB_MODULE(_kernels, m) {
   define<double>(m);
   define_vectors(m);
   define_ngrams(m);
+  define_linear(m);
 }

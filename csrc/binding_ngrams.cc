@@ -1,5 +1,6 @@
-// The doors of the linear part: keys of n-grams, the features of texts, and products with them.
+// The doors of the linear part: keys of n-grams, the features of texts, and bags of vectors.
 #include <cmath>
+#include <utility>
 
 #include "arrays.h"
 #include "ngrams.h"
@@ -9,13 +10,6 @@ namespace {
 
 using Keys = Array<const uint64_t, 1>;
 using Bytes = Array<const uint8_t, 1>;
-
-// offsets [items + 1] from 0, never falling, to `end`.
-void check_offsets(const Starts& offsets, size_t end) {
-  require(offsets.shape(0) >= 1 && offsets(0) == 0, "offsets must begin with 0");
-  for (size_t i = 0; i + 1 < offsets.shape(0); ++i) require(offsets(i) <= offsets(i + 1), "offsets must never fall");
-  require(offsets(offsets.shape(0) - 1) == int64_t(end), "offsets must end with the number of entries");
-}
 
 nb::object word_keys(Bytes text, Starts offsets) {
   check_offsets(offsets, text.shape(0));
@@ -38,24 +32,77 @@ nb::tuple character_keys_of(Bytes text, Starts offsets, int shortest, int longes
   return nb::make_tuple(owned(std::move(keys)), owned(std::move(ends)));
 }
 
-// Of words [words] in texts: after each one's key that of it and the next; first and last have a neighbour
-// outside, 0.
-nb::tuple pair_keys(Keys words, Starts offsets) {
-  check_offsets(offsets, words.shape(0));
+// Pieces of texts by their numbers, and what each piece has: that of piece i from own_offsets[i] on.
+struct Pieces {
+  const Index& numbers;
+  const Starts &offsets, &own_offsets;
+
+  void check(size_t own) const {
+    check_offsets(offsets, numbers.shape(0));
+    check_offsets(own_offsets, own);
+    check_index(numbers, numbers.shape(0), own_offsets.shape(0) - 1);
+  }
+  int64_t texts() const { return int64_t(offsets.shape(0)) - 1; }
+  // f(i) for all that the pieces of a text have.
+  template <class F> void each(int64_t text, const F& f) const {
+    for (int64_t i = offsets(size_t(text)); i < offsets(size_t(text) + 1); ++i) {
+      const size_t piece = size_t(numbers(size_t(i)));
+      for (int64_t j = own_offsets(piece); j < own_offsets(piece + 1); ++j) f(size_t(j));
+    }
+  }
+  // f(key) for all words of a text and for each two neighbours, 0 being outside at both ends.
+  template <class F> void each_pair(const Keys& words, int64_t text, const F& f) const {
+    uint64_t before = 0;
+    bool any = false;
+    each(text, [&](size_t j) {
+      f(words(j)), f(key_of_pair(before, words(j)));
+      before = words(j), any = true;
+    });
+    if (any) f(key_of_pair(before, 0));
+  }
+};
+
+nb::tuple spread(Index numbers, Starts offsets, Index own, Starts own_offsets) {
+  const Pieces pieces{numbers, offsets, own_offsets};
+  pieces.check(own.shape(0));
+  std::vector<int32_t> values;
+  std::vector<int64_t> ends(1, 0);
+  for (int64_t text = 0; text < pieces.texts(); ++text) {
+    pieces.each(text, [&](size_t j) { values.push_back(own(j)); });
+    ends.push_back(int64_t(values.size()));
+  }
+  return nb::make_tuple(owned(std::move(values)), owned(std::move(ends)));
+}
+
+nb::tuple pair_keys(Index numbers, Starts offsets, Keys words, Starts own_offsets) {
+  const Pieces pieces{numbers, offsets, own_offsets};
+  pieces.check(words.shape(0));
   std::vector<uint64_t> keys;
   std::vector<int64_t> ends(1, 0);
-  keys.reserve(2 * words.shape(0) + offsets.shape(0));
-  for (size_t text = 0; text + 1 < offsets.shape(0); ++text) {
-    uint64_t before = 0;
-    for (size_t i = size_t(offsets(text)); i < size_t(offsets(text + 1)); ++i) {
-      keys.push_back(words(i));
-      keys.push_back(key_of_pair(before, words(i)));
-      before = words(i);
-    }
-    if (offsets(text + 1) > offsets(text)) keys.push_back(key_of_pair(before, 0));
+  for (int64_t text = 0; text < pieces.texts(); ++text) {
+    pieces.each_pair(words, text, [&](uint64_t key) { keys.push_back(key); });
     ends.push_back(int64_t(keys.size()));
   }
   return nb::make_tuple(owned(std::move(keys)), owned(std::move(ends)));
+}
+
+// In how many texts each id is that pieces have; a piece that comes again in a text is passed over.
+nb::object text_counts(Index numbers, Starts offsets, Index own, Starts own_offsets, size_t features) {
+  const Pieces pieces{numbers, offsets, own_offsets};
+  pieces.check(own.shape(0));
+  check_index(own, own.shape(0), features);
+  std::vector<int64_t> counts(features, 0);
+  std::vector<int32_t> last(features, -1), seen(own_offsets.shape(0) - 1, -1);
+  for (int64_t text = 0; text < pieces.texts(); ++text)
+    for (int64_t i = offsets(size_t(text)); i < offsets(size_t(text) + 1); ++i) {
+      const size_t piece = size_t(numbers(size_t(i)));
+      if (std::exchange(seen[piece], int32_t(text)) == int32_t(text)) continue;
+      for (int64_t j = own_offsets(piece); j < own_offsets(piece + 1); ++j) {
+        const size_t id = size_t(own(size_t(j)));
+        counts[id] += std::exchange(last[id], int32_t(text)) != int32_t(text);
+      }
+    }
+  return nb::cast(owned(std::move(counts)));
 }
 
 nb::object slots(Keys keys) {
@@ -106,14 +153,11 @@ nb::tuple document_counts(Keys keys, Starts offsets) {
 }
 
 // Of each text the different ids, in the order in which they come, each with (1 + log count) scale[id],
-// divided by their 2-norm. Ids below 0 are none.
-nb::tuple weigh(Index ids, Starts offsets, Array<const float, 1> scale, int threads) {
-  check_offsets(offsets, ids.shape(0));
-  const int64_t texts = int64_t(offsets.shape(0)) - 1, together = 64, parts = (texts + together - 1) / together;
+// divided by their 2-norm. ids(text, f) calls f for each of a text, below 0 for none.
+template <class Ids>
+nb::tuple weighed(int64_t texts, double most, const Array<const float, 1>& scale, int threads, const Ids& ids) {
+  const int64_t together = 64, parts = (texts + together - 1) / together;
   const size_t features = scale.shape(0);
-  bool fits = true;
-  for (size_t i = 0; i < ids.shape(0); ++i) fits &= ids(i) < int64_t(features);
-  require(fits, "an id must be below the number of features");
   struct Part {
     std::vector<float> values;
     std::vector<int32_t> ids;
@@ -125,21 +169,23 @@ nb::tuple weigh(Index ids, Starts offsets, Array<const float, 1> scale, int thre
   std::vector<int32_t> found;
   {
     const WithoutLock unlocked;
-    threads = threads_worth(threads, 100 * double(ids.shape(0)));
+    double times[64];  // a logarithm takes as long as ten of what stands around it
+    for (int n = 1; n < 64; ++n) times[n] = 1 + std::log(double(n));
+    threads = threads_worth(threads, 100 * most);
     parallel(parts, threads, [&](int64_t part) {
       thread_local std::vector<int32_t> counts;
       counts.resize(std::max(counts.size(), features));
       Part& own = made[size_t(part)];
       for (int64_t text = part * together; text < std::min(texts, (part + 1) * together); ++text) {
         const size_t begin = own.ids.size();
-        for (int64_t i = offsets(size_t(text)); i < offsets(size_t(text) + 1); ++i) {
-          const int32_t id = ids(size_t(i));
+        ids(text, [&](int32_t id) {
           if (id >= 0 && counts[size_t(id)]++ == 0) own.ids.push_back(id);
-        }
+        });
         double squares = 0;
         for (size_t i = begin; i < own.ids.size(); ++i) {
           int32_t& count = counts[size_t(own.ids[i])];
-          const double value = (count == 1 ? 1.0 : 1.0 + std::log(double(count))) * double(scale(size_t(own.ids[i])));
+          const double factor = count < 64 ? times[count] : 1 + std::log(double(count));
+          const double value = factor * double(scale(size_t(own.ids[i])));
           squares += value * value, count = 0;
           own.values.push_back(float(value));
         }
@@ -148,75 +194,39 @@ nb::tuple weigh(Index ids, Starts offsets, Array<const float, 1> scale, int thre
         own.sizes.push_back(int64_t(own.ids.size() - begin));
       }
     });
-  }
-  for (Part& own : made) {
-    values.insert(values.end(), own.values.begin(), own.values.end());
-    found.insert(found.end(), own.ids.begin(), own.ids.end());
-    for (const int64_t size : own.sizes) ends.push_back(ends.back() + size);
-    own = {};
+    size_t count = 0;
+    for (const Part& own : made) count += own.ids.size();
+    values.reserve(count), found.reserve(count);
+    for (Part& own : made) {
+      values.insert(values.end(), own.values.begin(), own.values.end());
+      found.insert(found.end(), own.ids.begin(), own.ids.end());
+      for (const int64_t size : own.sizes) ends.push_back(ends.back() + size);
+      own = {};
+    }
   }
   return nb::make_tuple(owned(std::move(values)), owned(std::move(found)), owned(std::move(ends)));
 }
 
-void check_sparse(size_t values, const Index& ids, const Starts& offsets, size_t width) {
-  check_offsets(offsets, ids.shape(0));
-  require(values == ids.shape(0), "every id needs its value");
+nb::tuple weigh(Index numbers, Starts offsets, Index own, Starts own_offsets, Array<const float, 1> scale, int threads) {
+  const Pieces pieces{numbers, offsets, own_offsets};
+  pieces.check(own.shape(0));
   bool fits = true;
-  for (size_t i = 0; i < ids.shape(0); ++i) fits &= ids(i) >= 0 && size_t(ids(i)) < width;
+  for (size_t i = 0; i < own.shape(0); ++i) fits &= own(i) < int64_t(scale.shape(0));
   require(fits, "an id must be below the number of features");
+  return weighed(pieces.texts(), 8 * double(numbers.shape(0)), scale, threads, [&](int64_t text, const auto& f) {
+    pieces.each(text, [&](size_t j) { f(own(j)); });
+  });
 }
 
-// The same matrix by columns: each one's values and rows, rising.
-nb::tuple sparse_transposed(Array<const float, 1> values, Index ids, Starts offsets, size_t width) {
-  check_sparse(values.shape(0), ids, offsets, width);
-  std::vector<int64_t> ends(width + 1, 0);
-  for (size_t i = 0; i < ids.shape(0); ++i) ++ends[size_t(ids(i)) + 1];
-  for (size_t i = 0; i < width; ++i) ends[i + 1] += ends[i];
-  std::vector<float> turned(values.shape(0));
-  std::vector<int32_t> rows(values.shape(0));
-  std::vector<int64_t> at(ends.begin(), ends.end() - 1);
-  for (size_t row = 0; row + 1 < offsets.shape(0); ++row)
-    for (int64_t i = offsets(row); i < offsets(row + 1); ++i) {
-      const size_t to = size_t(at[size_t(ids(size_t(i)))]++);
-      turned[to] = values(size_t(i)), rows[to] = int32_t(row);
-    }
-  return nb::make_tuple(owned(std::move(turned)), owned(std::move(rows)), owned(std::move(ends)));
-}
-
-// One row: the sum of its entries' rows of `dense` [width, columns], in their order.
-template <class T>
-void sparse_row(const float* values, const int32_t* ids, int64_t count, const T* dense, int64_t columns, T* out) {
-  if (columns == 1) {  // four sums, for a sum waits for the one before it
-    T sums[4] = {};
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4)
-      for (int64_t j = 0; j < 4; ++j) sums[j] += T(values[i + j]) * dense[ids[i + j]];
-    for (; i < count; ++i) sums[i % 4] += T(values[i]) * dense[ids[i]];
-    out[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    return;
-  }
-  std::fill(out, out + columns, T(0));
-  for (int64_t i = 0; i < count; ++i) {
-    const T* row = dense + int64_t(ids[i]) * columns;
-    const T value = T(values[i]);
-    for (int64_t j = 0; j < columns; ++j) out[j] += value * row[j];
-  }
-}
-
-template <class T>
-void sparse_product(Array<const float, 1> values, Index ids, Starts offsets, Array<const T, 2> dense, Array<T, 2> out,
-                    int threads) {
-  check_sparse(values.shape(0), ids, offsets, dense.shape(0));
-  const int64_t rows = int64_t(offsets.shape(0)) - 1, columns = int64_t(dense.shape(1)), together = 64;
-  require(int64_t(out.shape(0)) == rows && int64_t(out.shape(1)) == columns, "out must be [rows, columns of dense]");
-  const WithoutLock unlocked;
-  threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(columns));
-  parallel((rows + together - 1) / together, threads, [&](int64_t part) {
-    for (int64_t row = part * together; row < std::min(rows, (part + 1) * together); ++row) {
-      const int64_t begin = offsets(size_t(row));
-      sparse_row(values.data() + begin, ids.data() + begin, offsets(size_t(row) + 1) - begin, dense.data(), columns,
-                 out.data() + row * columns);
-    }
+// The same of words and pairs of them, which are looked up here.
+nb::tuple weigh_pairs(Index numbers, Starts offsets, Keys words, Starts own_offsets, Keys keys, Index slots,
+                      Array<const float, 1> scale, int threads) {
+  const Pieces pieces{numbers, offsets, own_offsets};
+  pieces.check(words.shape(0));
+  const Slots known = checked_slots(keys, slots);
+  require(scale.shape(0) == keys.shape(0), "every key needs its scale");
+  return weighed(pieces.texts(), 2 * double(numbers.shape(0)), scale, threads, [&](int64_t text, const auto& f) {
+    pieces.each_pair(words, text, [&](uint64_t key) { f(known.find(key)); });
   });
 }
 
@@ -233,24 +243,8 @@ void bags(Array<const float, 2> matrix, Array<const float, 1> weight, Index ids,
   threads = threads_worth(threads, 4 * double(ids.shape(0)) * double(width));
   parallel((texts + together - 1) / together, threads, [&](int64_t part) {
     for (int64_t text = part * together; text < std::min(texts, (part + 1) * together); ++text) {
-      float* weighted = out.data() + text * 4 * width;
-      float *mean = weighted + width, *largest = mean + width, *smallest = largest + width;
-      std::fill(weighted, weighted + 4 * width, 0.0f);
-      const int64_t begin = offsets(size_t(text)), end = offsets(size_t(text) + 1);
-      float weights = 0;
-      for (int64_t i = begin; i < end; ++i) {
-        const float* row = matrix.data() + int64_t(ids(size_t(i))) * width;
-        const float share = weight(size_t(ids(size_t(i))));
-        weights += share;
-        for (int64_t j = 0; j < width; ++j) {
-          weighted[j] += share * row[j];
-          mean[j] += row[j];
-          largest[j] = i == begin || row[j] > largest[j] ? row[j] : largest[j];
-          smallest[j] = i == begin || row[j] < smallest[j] ? row[j] : smallest[j];
-        }
-      }
-      if (begin == end) continue;
-      for (int64_t j = 0; j < width; ++j) weighted[j] /= weights, mean[j] /= float(end - begin);
+      const int64_t begin = offsets(size_t(text)), count = offsets(size_t(text) + 1) - begin;
+      kernels<float>().bag({matrix.data(), weight.data(), width, ids.data() + begin, count, out.data() + text * 4 * width});
     }
   });
 }
@@ -260,17 +254,16 @@ void bags(Array<const float, 2> matrix, Array<const float, 1> weight, Index ids,
 void define_ngrams(nb::module_& m) {
   m.def("word_keys", &word_keys, own("text"), own("offsets"));
   m.def("character_keys", &character_keys_of, own("text"), own("offsets"), "shortest"_a, "longest"_a);
-  m.def("pair_keys", &pair_keys, own("words"), own("offsets"));
+  m.def("spread", &spread, own("numbers"), own("offsets"), own("own"), own("own_offsets"));
+  m.def("pair_keys", &pair_keys, own("numbers"), own("offsets"), own("words"), own("own_offsets"));
+  m.def("text_counts", &text_counts, own("numbers"), own("offsets"), own("own"), own("own_offsets"), "features"_a);
   m.def("slots", &slots, own("keys"));
   m.def("find", &find, own("keys"), own("slots"), own("wanted"));
   m.def("document_counts", &document_counts, own("keys"), own("offsets"));
-  m.def("weigh", &weigh, own("ids"), own("offsets"), own("scale"), "threads"_a);
+  m.def("weigh", &weigh, own("numbers"), own("offsets"), own("own"), own("own_offsets"), own("scale"), "threads"_a);
+  m.def("weigh_pairs", &weigh_pairs, own("numbers"), own("offsets"), own("words"), own("own_offsets"), own("keys"),
+        own("slots"), own("scale"), "threads"_a);
   m.def("bags", &bags, own("matrix"), own("weight"), own("ids"), own("offsets"), own("out"), "threads"_a);
-  m.def("sparse_transposed", &sparse_transposed, own("values"), own("ids"), own("offsets"), "width"_a);
-  m.def("sparse_product", &sparse_product<float>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
-        "threads"_a);
-  m.def("sparse_product", &sparse_product<double>, own("values"), own("ids"), own("offsets"), own("dense"), own("out"),
-        "threads"_a);
 }
 
 }  // namespace carryline

@@ -3,6 +3,7 @@
 
 #include "adam.h"
 #include "dropout.h"
+#include "linear.h"
 #include "matmul.h"
 #include "outer.h"
 #include "peak.h"
@@ -24,7 +25,7 @@ template <class T, class O> constexpr Kernels<T> table() {
       {forward<Rnn, T, O>, forward<Lstm, T, O>, forward<Gru, T, O>, forward<Carry, T, O>},
       {backward<Rnn, T, O>, backward<Lstm, T, O>, backward<Gru, T, O>, backward<Carry, T, O>},
       matmul<T, O>, outer<T, O>, adam<T>, adam_rows<T>, squares<T>, dropout<T, uint8_t>, dropout<T, uint16_t>,
-      skip_gram<T>, merge_row<T>, peak<O>,
+      skip_gram<T>, merge_row<T>, sparse_rows<T>, bag<T>, dot<T>, combine<T>, peak<O>,
       gates_size<O>, pack_gates<O, T>,
       {products_size<Rnn, T, O>, products_size<Lstm, T, O>, products_size<Gru, T, O>, products_size<Carry, T, O>},
       {pack_products<Rnn, T, O>, pack_products<Lstm, T, O>, pack_products<Gru, T, O>, pack_products<Carry, T, O>},

@@ -173,6 +173,26 @@ template <class T> struct MergeArgs {
   int64_t count;
 };
 
+// Rows of a sparse matrix, row i of the entries offsets[i] to offsets[i + 1], times a dense one.
+template <class T> struct SparseArgs {
+  const float* values;
+  const int32_t* ids;         // rows of dense
+  const int64_t* offsets;
+  const T* dense;             // [width, columns]
+  int64_t columns;
+  T* out;                     // [rows, columns]
+};
+
+// Vectors of a text's words, and what is made of them: see text/bags.py.
+template <class T> struct BagArgs {
+  const T* matrix;            // [rows, width]
+  const T* weight;            // [rows]
+  int64_t width;
+  const int32_t* ids;         // [count]
+  int64_t count;
+  T* out;                     // [4 * width]
+};
+
 // Of a cell: see cells.h; saved: vectors that are kept.
 struct CellShape {
   int gates, products, saved, gradients;
@@ -193,6 +213,10 @@ template <class T> struct Kernels {
   void (*dropout_by_words)(const DropoutArgs<T, uint16_t>&, int64_t begin, int64_t end);
   void (*skip_gram)(SkipGramArgs<T>&);
   void (*merge_row)(const MergeArgs<T>&);
+  void (*sparse_rows)(const SparseArgs<T>&, int64_t begin, int64_t end);
+  void (*bag)(const BagArgs<T>&);
+  double (*dot)(const T* one, const T* other, int64_t count);
+  void (*combine)(const double* factors, const T* const* vectors, int64_t number, int64_t begin, int64_t end, T* out);
   // Multiply-adds of registers alone, `count` rounds of them; how many floating-point operations.
   double (*peak)(int64_t count);
   // Number of values of a packed matrix, and the packing itself. Pairs of bfloat16 lie in such

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
 from carryline.errors import ConfigError, InputError, ModelError
+from carryline.text.cut import Cut
 from carryline.text.tokens import LARGEST, LONGEST_PIECE, PAD, Tokenizer, largest_file, visible
 
 patient = settings(deadline=None)  # other work may share the machine
@@ -421,3 +422,11 @@ def test_reviews(shared_data: Path) -> None:
     assert [tokenizer.decode(row) for row in rows] == texts
     # a subword vocabulary of this size takes about four characters a token
     assert 3.5 < sum(map(len, texts)) / sum(map(len, rows)) < 6
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_cut_texts_have_the_same_ids(texts: list[str]) -> None:
+    tokenizer = Tokenizer.train(CORPUS, 300)
+    cut, plain = tokenizer.encode_cut(Cut.of(texts)), tokenizer.encode_batch(texts)
+    assert cut.values.tolist() == plain.values.tolist()
+    assert cut.offsets.tolist() == plain.offsets.tolist()

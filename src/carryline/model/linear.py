@@ -6,7 +6,7 @@ them (`text/bags.py`). Both parts' logits are added, each times its share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from carryline.errors import ModelError
 from carryline.recurrence import kernels
 from carryline.text.bags import Bags
+from carryline.text.cut import Texts, cut_of
 from carryline.text.ngrams import Features, Ngrams
 
 Array = NDArray[Any]
@@ -52,13 +53,14 @@ class Linear:
         """The number of fitted numbers."""
         return sum(a.size for name, a in self.arrays.items() if name.endswith(("weight", "bias")))
 
-    def logits(self, texts: Sequence[str], threads: int) -> Array:
+    def logits(self, texts: Texts, threads: int) -> Array:
         """[texts, outputs]; of a text the same to the bit whatever stands beside it."""
+        cut = cut_of(texts)
         if self.bags is None:
-            logits = np.tile(self.arrays["bias"], (len(texts), 1))
+            logits = np.tile(self.arrays["bias"], (len(cut), 1))
         else:
-            logits = self._dense(self.bags(texts, threads), threads)
-        words, characters = self.ngrams(texts, threads)
+            logits = self._dense(self.bags(cut, threads), threads)
+        words, characters = self.ngrams(cut, threads)
         logits += words.product(self.arrays["words.weight"], threads)
         logits += characters.product(self.arrays["characters.weight"], threads)
         return logits
@@ -126,7 +128,7 @@ def _check(
     if bags is not None:
         expected["bags.weight"] = ("float16", (outputs, bags.width))
     for kind in KINDS:
-        count = len(arrays.get(f"{kind}.keys", ()))
+        count = np.size(arrays.get(f"{kind}.keys", ()))
         if count > most:
             raise ModelError(f"{file}: at most {most} features of {kind}, it has {count}")
         expected[f"{kind}.keys"] = ("uint64", (count,))

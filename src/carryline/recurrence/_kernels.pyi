@@ -148,9 +148,25 @@ def word_keys(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np
 def character_keys(
     text: NDArray[np.uint8], offsets: NDArray[np.int64], shortest: int, longest: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
+def spread(
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    own: NDArray[np.int32],
+    own_offsets: NDArray[np.int64],
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def pair_keys(
-    words: NDArray[np.uint64], offsets: NDArray[np.int64]
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    own_offsets: NDArray[np.int64],
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
+def text_counts(
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    own: NDArray[np.int32],
+    own_offsets: NDArray[np.int64],
+    features: int,
+) -> NDArray[np.int64]: ...
 def slots(keys: NDArray[np.uint64]) -> NDArray[np.int32]: ...
 def find(
     keys: NDArray[np.uint64], slots: NDArray[np.int32], wanted: NDArray[np.uint64]
@@ -159,7 +175,22 @@ def document_counts(
     keys: NDArray[np.uint64], offsets: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]: ...
 def weigh(
-    ids: NDArray[np.int32], offsets: NDArray[np.int64], scale: NDArray[np.float32], threads: int
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    own: NDArray[np.int32],
+    own_offsets: NDArray[np.int64],
+    scale: NDArray[np.float32],
+    threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]: ...
+def weigh_pairs(
+    numbers: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    words: NDArray[np.uint64],
+    own_offsets: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    slots: NDArray[np.int32],
+    scale: NDArray[np.float32],
+    threads: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]: ...
 def bags(
     matrix: NDArray[np.float32],
@@ -179,4 +210,8 @@ def sparse_product(
     dense: _Array,
     out: _Array,
     threads: int,
+) -> None: ...
+def dots(ones: list[_Array], others: list[_Array], threads: int) -> NDArray[np.float64]: ...
+def combine(
+    factors: NDArray[np.float64], vectors: list[_Array], out: _Array, threads: int
 ) -> None: ...

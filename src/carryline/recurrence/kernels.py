@@ -79,6 +79,14 @@ class Dense:
         return by_x[0], by_weight[0]
 
 
+def outer(d: Array, x: Array, threads: int) -> Array:
+    """d^T x [columns of d, columns of x]."""
+    out = np.empty((1, d.shape[1], x.shape[1]), x.dtype)
+    _kernels.outer(d[None], x, out, False, threads)
+    by_x: Array = out[0]
+    return by_x
+
+
 def saved_width(cell: Cell, hidden: int, dtype: Any, precision: str) -> int:
     """Values of the weights' type that forward keeps of a token and direction."""
     twofold, brief = dtype == np.float64, precision == "bf16"

@@ -1,7 +1,8 @@
-"""Rows of which most values are zero, and their products with matrices."""
+"""Rows of which most values are zero, and their products with matrices; sums of long vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -37,3 +38,21 @@ class Sparse:
         """The same matrix by columns."""
         parts = _kernels.sparse_transposed(self.values, self.ids, self.offsets, self.width)
         return Sparse(*parts, width=len(self))
+
+
+def dots(
+    ones: Sequence[NDArray[Any]], others: Sequence[NDArray[Any]], threads: int
+) -> NDArray[np.float64]:
+    """The sums of products of vectors [ones, others], in double precision and, on any number of
+    threads, to the same bits."""
+    table = _kernels.dots(list(ones), list(others), threads)
+    return table.reshape(len(ones), len(others))
+
+
+def combined(
+    factors: NDArray[np.float64], vectors: Sequence[NDArray[Any]], threads: int
+) -> NDArray[Any]:
+    """The sum of the vectors, each times its factor, in their order."""
+    out = np.empty_like(vectors[0])
+    _kernels.combine(factors, list(vectors), out, threads)
+    return out

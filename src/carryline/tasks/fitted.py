@@ -19,6 +19,7 @@ from carryline.model.linear import Linear
 from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.recurrence import machine
+from carryline.text.cut import Cut
 from carryline.text.data import Label
 from carryline.text.tokens import Tokenizer
 
@@ -74,11 +75,13 @@ class Fitted:
         self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
     ) -> tuple[NDArray[Any], int]:
         """[texts, outputs] of both parts together, and how many tokens the recurrent one read."""
-        ragged = self.tokenizer.encode_batch(texts)
+        cut = Cut.of(texts) if self.linear is not None else None  # once for both parts
+        tokenizer = self.tokenizer
+        ragged = tokenizer.encode_cut(cut) if cut is not None else tokenizer.encode_batch(texts)
         ragged = ragged.like(self.tokenizer.rows_of(ragged.values))
         logits = self.network.logits(ragged, pad_to=pad_to, threads=threads)
-        if self.linear is not None:
-            logits = logits + self.linear.logits(texts, machine.checked_threads(threads))
+        if self.linear is not None and cut is not None:
+            logits = logits + self.linear.logits(cut, machine.checked_threads(threads))
         return logits, len(ragged.values)
 
     def summary(self) -> str:

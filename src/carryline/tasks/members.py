@@ -9,7 +9,7 @@ gets a small share, and the probabilities are as sure as they are right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,13 +49,18 @@ class Held:
         logits = [np.float64(self.recurrent), np.float64(self.linear)]
         usual, weight = np.array(USUAL), WEIGHT / len(self.targets)
 
-        def function(x: Array) -> tuple[float, Array]:
+        def function(x: Array) -> tuple[float, Callable[[], Array]]:
             together = x[0] * logits[0] + x[1] * logits[1]
             loss, back = losses.loss(together, self.targets, None)
-            d, _ = back(1.0)
-            gradient = np.array([float((d * each).sum()) for each in logits])
             away = x - usual
-            return loss + 0.5 * weight * float(away @ away), gradient + weight * away
+
+            def gradient() -> Array:
+                d, _ = back(1.0)
+                by_x: Array = np.array([float((d * each).sum()) for each in logits])
+                by_x += weight * away
+                return by_x
+
+            return loss + 0.5 * weight * float(away @ away), gradient
 
         a, b = minimum(function, usual.copy(), steps=100, tolerance=1e-9).tolist()
         return max(a, 0.0), max(b, 0.0)

@@ -12,15 +12,15 @@ other has zeros.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carryline.recurrence import _kernels
-from carryline.recurrence.ragged import offsets_of
+from carryline.text.cut import Texts, cut_of, spread
 from carryline.text.vectors import Vectors, words_in
-from carryline.text.words import words
 
 PARTS = 4
 RARE = 1e-3  # a
@@ -40,22 +40,25 @@ class Bags:
     def width(self) -> int:
         return PARTS * int(self.vectors.matrix.shape[1])
 
-    def __call__(self, texts: Sequence[str], threads: int) -> NDArray[np.float32]:
+    def __call__(self, texts: Texts, threads: int) -> NDArray[np.float32]:
         """[texts, 4 * width]."""
-        cut = [words(text) for text in texts]
-        known = self._knowing(set().union(*cut))
-        rows = [b"".join(map(known.__getitem__, each)) for each in cut]
-        ids = np.frombuffer(bytearray().join(rows), np.int32)
-        out = np.empty((len(texts), self.width), np.float32)
-        offsets = offsets_of([len(row) // 4 for row in rows])
+        cut = cut_of(texts)
+        known = self._knowing(cut.pieces)
+        ids, offsets = spread(cut, [known[piece] for piece in cut.pieces])
+        out = np.empty((len(cut), self.width), np.float32)
         _kernels.bags(self.vectors.matrix, self._weight, ids, offsets, out, threads)
         return out
 
-    def _knowing(self, wanted: set[str]) -> dict[str, bytes]:
+    def _knowing(self, wanted: Sequence[str]) -> dict[str, bytes]:
+        """The rows of these pieces and others.
+
+        No entry is ever taken out of a dictionary, it is left whole: other threads may hold it.
+        """
         if len(self._known) > _MOST_KEPT:
             self._known = {}
         known, row = self._known, self.vectors.by_word
-        for piece in wanted.difference(known):
-            rows = [row[word] for word in words_in(piece) if word in row]
-            known[piece] = np.array(rows, np.int32).tobytes()
+        for piece in wanted:
+            if piece not in known:
+                rows = [row[word] for word in words_in(piece) if word in row]
+                known[piece] = array("i", rows).tobytes()
         return known

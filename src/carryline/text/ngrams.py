@@ -13,7 +13,7 @@ A text without a known feature has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from carryline.recurrence import _kernels
 from carryline.recurrence.ragged import offsets_of
 from carryline.recurrence.sparse import Sparse
+from carryline.text.cut import Cut, Texts, cut_of, joined
 from carryline.text.vectors import words_in
-from carryline.text.words import words
 
 Keys = NDArray[np.uint64]
+Offsets = NDArray[np.int64]
 SHORTEST, LONGEST = 2, 5  # characters
 _TEXTS_AT_ONCE = 4096
 _MOST_KEPT = 1 << 18  # pieces
@@ -39,6 +40,10 @@ class Features:
     keys: Keys
     idf: NDArray[np.float32]
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` when a key is there twice."""
+        _ = self.slots
+
     @cached_property
     def slots(self) -> NDArray[np.int32]:
         return _kernels.slots(self.keys)
@@ -47,91 +52,105 @@ class Features:
         """The number of each key, -1 for one that is not known."""
         return _kernels.find(self.keys, self.slots, keys)
 
-    def weigh(self, keys: Keys, offsets: NDArray[np.int64], threads: int) -> Sparse:
-        """The weights of texts' features [texts, features], from the keys of each."""
-        return Sparse(
-            *_kernels.weigh(self.find(keys), offsets, self.idf, threads), width=len(self.keys)
-        )
-
 
 class Ngrams:
     """Features of words and pairs, and of characters. Safe to share between threads."""
 
     def __init__(self, words: Features, characters: Features) -> None:
         self.words, self.characters = words, characters
-        self._pieces = _Pieces()
-
-    @classmethod
-    def learn(cls, texts: Sequence[str], most: int) -> Ngrams:
-        """The features of these texts; of each kind the `most` that are in the most texts."""
-        pieces = _Pieces()
-        counts: list[list[tuple[Keys, NDArray[np.int64]]]] = [[], []]
-        for chunk in _chunks(texts):
-            for kind, keys in enumerate(pieces.keys(chunk)):
-                counts[kind].append(_kernels.document_counts(*keys))
-                if len(counts[kind]) > 4:
-                    counts[kind] = [_together(counts[kind])]
-        kinds = [_features(*_together(each), len(texts), most) for each in counts]
-        return cls(*kinds)
-
-    def __call__(self, texts: Sequence[str], threads: int) -> tuple[Sparse, Sparse]:
-        """Weights [texts, features] of words and pairs, and of characters."""
-        words, characters = self._pieces.keys(texts)
-        return self.words.weigh(*words, threads), self.characters.weigh(*characters, threads)
-
-
-class _Pieces:
-    """The keys in the pieces that `words.words` cuts, each found once.
-
-    No entry is ever taken out of a dictionary, it is left whole: other threads may hold it.
-    """
-
-    def __init__(self) -> None:
+        # Of pieces the keys of the words in them, and the numbers of the known strings.
         self._known: dict[str, tuple[bytes, bytes]] = {}
 
-    def keys(
-        self, texts: Sequence[str]
-    ) -> tuple[tuple[Keys, NDArray[np.int64]], tuple[Keys, NDArray[np.int64]]]:
-        """The keys of the words and pairs of each text, and where they end; those of characters."""
-        cut = [words(text) for text in texts]
-        known = self._knowing(set().union(*cut))
-        rows: tuple[list[bytes], list[bytes]] = ([], [])
-        for each in cut:
-            found = list(map(known.__getitem__, each))
-            rows[0].append(b"".join([own[0] for own in found]))
-            rows[1].append(b"".join([own[1] for own in found]))
-        return _kernels.pair_keys(*_joined(rows[0])), _joined(rows[1])
+    @classmethod
+    def learn(cls, texts: Texts, most: int) -> Ngrams:
+        """The features of these texts; of each kind the `most` that are in the most texts."""
+        cut = cut_of(texts)
+        keys = _Keys.of(cut.pieces)
+        learned = cls(
+            _features(*_pair_counts(cut, keys), len(cut), most),
+            _features(*_character_counts(cut, keys), len(cut), most),
+        )
+        learned._add(cut.pieces, keys)
+        return learned
 
-    def _knowing(self, wanted: set[str]) -> dict[str, tuple[bytes, bytes]]:
+    def __call__(self, texts: Texts, threads: int) -> tuple[Sparse, Sparse]:
+        """Weights [texts, features] of words and pairs, and of characters."""
+        cut = cut_of(texts)
+        known = self._knowing(cut.pieces)
+        own = [known[piece] for piece in cut.pieces]
+        keys, numbers = joined([each[0] for each in own], np.uint64), [each[1] for each in own]
+        words, characters = self.words, self.characters
+        pairs = _kernels.weigh_pairs(
+            *cut.by_text, *keys, words.keys, words.slots, words.idf, threads
+        )
+        strings = _kernels.weigh(*cut.by_text, *joined(numbers, np.int32), characters.idf, threads)
+        return Sparse(*pairs, width=len(words.keys)), Sparse(*strings, width=len(characters.keys))
+
+    def _knowing(self, wanted: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
+        """What these pieces and others have.
+
+        No entry is ever taken out of a dictionary, it is left whole: other threads may hold it.
+        """
         if len(self._known) > _MOST_KEPT:
             self._known = {}
         known = self._known
-        new = list(wanted.difference(known))
-        own = [words_in(piece) for piece in new]
+        if new := [piece for piece in wanted if piece not in known]:
+            self._add(new, _Keys.of(new), known)
+        return known
+
+    def _add(
+        self, new: Sequence[str], keys: _Keys, known: dict[str, tuple[bytes, bytes]] | None = None
+    ) -> None:
+        known = self._known if known is None else known
+        found = self.characters.find(keys.characters)
+        there = found >= 0
+        ends = np.concatenate([[0], np.cumsum(there)])[keys.character_offsets].tolist()
+        words, strings = keys.words.tobytes(), found[there].tobytes()
+        starts = keys.word_offsets.tolist()
+        for i, piece in enumerate(new):
+            known[piece] = (
+                words[8 * starts[i] : 8 * starts[i + 1]], strings[4 * ends[i] : 4 * ends[i + 1]]
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Keys:
+    """The keys of the words in pieces, and of the strings in those: of piece i from offsets[i]."""
+
+    words: Keys
+    word_offsets: Offsets
+    characters: Keys
+    character_offsets: Offsets
+
+    @classmethod
+    def of(cls, pieces: Sequence[str]) -> _Keys:
+        own = [words_in(piece) for piece in pieces]
         encoded = [word.encode() for each in own for word in each]
         text = np.frombuffer(bytearray().join(encoded), np.uint8)
         offsets = offsets_of([len(word) for word in encoded])
         of_words = _kernels.word_keys(text, offsets)
         of_characters, ends = _kernels.character_keys(text, offsets, SHORTEST, LONGEST)
-        begin = 0
-        for piece, each in zip(new, own, strict=True):
-            end = begin + len(each)
-            known[piece] = (
-                of_words[begin:end].tobytes(), of_characters[ends[begin] : ends[end]].tobytes()
-            )  # fmt: skip
-            begin = end
-        return known
+        starts = offsets_of([len(each) for each in own])
+        return cls(of_words, starts, of_characters, ends[starts])
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(texts), _TEXTS_AT_ONCE):
-        yield texts[begin : begin + _TEXTS_AT_ONCE]
+def _pair_counts(cut: Cut, keys: _Keys) -> tuple[Keys, NDArray[np.int64]]:
+    """The different words and pairs, and in how many texts each is."""
+    counts: list[tuple[Keys, NDArray[np.int64]]] = []
+    for begin in range(0, len(cut), _TEXTS_AT_ONCE):
+        part = cut.part(begin, min(len(cut), begin + _TEXTS_AT_ONCE))
+        found = _kernels.pair_keys(*part.by_text, keys.words, keys.word_offsets)
+        counts.append(_kernels.document_counts(*found))
+        if len(counts) > 4:
+            counts = [_together(counts)]
+    return _together(counts)
 
 
-def _joined(rows: Sequence[bytes]) -> tuple[Keys, NDArray[np.int64]]:
-    return (
-        np.frombuffer(bytearray().join(rows), np.uint64),
-        offsets_of([len(row) // 8 for row in rows]),
+def _character_counts(cut: Cut, keys: _Keys) -> tuple[Keys, NDArray[np.int64]]:
+    """The same of strings: each piece's are numbered once, and texts counted by these numbers."""
+    different, numbers = np.unique(keys.characters, return_inverse=True)
+    return different, _kernels.text_counts(
+        *cut.by_text, numbers.astype(np.int32), keys.character_offsets, len(different)
     )
 
 

@@ -34,6 +34,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from carryline import files
 from carryline.errors import ConfigError, InputError, ModelError
 from carryline.recurrence.ragged import Ragged
+from carryline.text.cut import Cut, spread
 from carryline.text.whole import Whole
 from carryline.text.words import Words, encodable
 
@@ -164,6 +165,9 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> Ragged:
         """The ids of each text, as `encode` gives them: int32 values."""
         return self._words.encode(texts)
+
+    def encode_cut(self, cut: Cut) -> Ragged:  # the same of texts that are cut already
+        return Ragged(*spread(cut, self._words.ids_of(cut.pieces)))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; `<pad>` is no text, and bytes that are no character become U+FFFD.

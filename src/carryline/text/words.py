@@ -51,6 +51,11 @@ class Words:
         values = np.frombuffer(bytearray().join(rows), np.int32)
         return Ragged(values, offsets_of([len(row) // values.itemsize for row in rows]))
 
+    def ids_of(self, pieces: Sequence[str]) -> list[bytes]:
+        """Of what `words` cuts the ids, int32, each one's in a row of their own."""
+        known = self._ids(set(pieces))
+        return [known[piece] for piece in pieces]
+
     def _ids(self, wanted: set[str]) -> dict[str, bytes]:
         """The ids of these words and others.
 
