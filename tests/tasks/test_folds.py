@@ -223,7 +223,9 @@ def test_weights_of_texts_in_turns(turned: Tiny, corpus: Any) -> None:
 def test_warm_start_in_turns(turned: Tiny, corpus: Any) -> None:
     model = fit(turned, corpus)
     before = model.tokenizer.to_json()
-    model.fit(*corpus, threads=1, baseline=False, warm_start=True)
+    watcher = Listener()
+    model.fit(*corpus, threads=1, baseline=False, warm_start=True, callbacks=[watcher])
+    assert any("figures on texts held out are too good" in told for told in watcher.told)
     assert model.tokenizer.to_json() == before
     assert (model.made or {})["turns"] == 3
     assert model.predict(["a good film"]).shape == (1,)
