@@ -33,7 +33,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,9 +48,11 @@ import accuracy_report
 import common
 import text_peers
 import text_sets
+from carryline import bench
 from carryline.cli.options import SETTINGS
 from carryline.errors import CarrylineError, DataError
 from carryline.evaluation.metrics import evaluate
+from carryline.text.data import Label
 from carryline.text.examples import targets_of
 from common import Result
 from text_peers import PEERS, Carryline, Peer
@@ -121,16 +122,14 @@ def digest(settings: dict[str, Any]) -> str:
 def measured(cell: Cell) -> Result:
     """Train, predict, measure."""
     model = cell.peer.make(cell.key["threads"], cell.key["seed"])
-    began = time.perf_counter()
-    model.fit(cell.train.texts, cell.train.labels)
-    seconds, passes = time.perf_counter() - began, []
-    for _ in range(PASSES):
-        began = time.perf_counter()
-        predicted = model.predict(cell.test.texts)
-        passes.append(time.perf_counter() - began)
-    answers, targets = (
-        targets_of(labels, cell.classes) for labels in (predicted, cell.test.labels)
-    )
+    told: list[list[Label]] = []
+
+    def predict() -> None:
+        told.append(model.predict(cell.test.texts))
+
+    seconds = bench.seconds(model.fit, cell.train.texts, cell.train.labels)
+    passes = [bench.seconds(predict) for _ in range(PASSES)]
+    answers, targets = (targets_of(labels, cell.classes) for labels in (told[-1], cell.test.labels))
     figures = evaluate(np.eye(len(cell.classes))[answers], targets, cell.classes)
     return {
         **cell.key,

@@ -1,4 +1,4 @@
-"""How long does `carryline train` take to begin: from the process's start to its first step?
+"""How long does `carryline train` (preset `base`) take to begin: from its start to its first step?
 
     python benchmarks/start.py --data mr.csv
 
@@ -37,7 +37,7 @@ def first_step(*given):
     os._exit(0)
 
 loop.Trainer.step = first_step
-sys.argv[1:] = ["train", sys.argv[1], "--out", sys.argv[2], "--no-baseline"]
+sys.argv[1:] = ["train", sys.argv[1], "--preset", "base", "--out", sys.argv[2], "--no-baseline"]
 main()
 """
 

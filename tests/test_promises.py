@@ -290,7 +290,7 @@ for name in ("torch", "sklearn", "scipy", "matplotlib", "pyarrow", "pandas"):
 from carryline import TextClassifier
 texts, labels = ["good film", "bad film", "no film", "good"] * 10, ["a", "b", "b", "a"] * 10
 settings = dict(vocabulary=260, hidden=[8, 6], epochs=2, clip=1.0, average=0.9, dropout=0.1)
-for preset in ("lecture", "base"):
+for preset in ("lecture", "base", "auto"):
     classifier = TextClassifier(preset, **settings).fit(texts, labels, valid=0.2, out=sys.argv[1])
     print(classifier.evaluate(texts, labels)["accuracy"])
     del sys.argv[1]
@@ -300,9 +300,9 @@ for preset in ("lecture", "base"):
 def test_promise_6_training_needs_neither_torch_nor_what_measures_and_paints(
     python: Run, tmp_path: Path
 ) -> None:
-    done = python(TRAINED, tmp_path / "one", tmp_path / "other")
+    done = python(TRAINED, tmp_path / "one", tmp_path / "other", tmp_path / "third")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 2
+    assert len(done.stdout.split()) == 3
 
 
 # --- 7. Each of these has a defined result

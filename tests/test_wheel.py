@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
+from carryline.text.vectors import ENGLISH
 from commands import TINY, sentences, write
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_MEGABYTES = 140  # of what the wheel brings and itself; torch alone takes 750
+MOST_MEGABYTES = 146  # of what the wheel brings and itself, 6 for vectors; torch alone takes 750
 # What the extras bring.
 EXTRAS = ("torch", "sklearn", "scipy", "pyarrow", "matplotlib", "openpyxl", "optuna")
 VENV = ("pip", "setuptools", "pkg_resources", "_distutils_hack")  # what a new environment holds
@@ -138,6 +139,8 @@ def test_the_wheel_alone_trains_evaluates_and_predicts(empty: Path, tmp_path: Pa
     assert json.loads(carryline("evaluate", "model", "test.csv", "--json").stdout)["accuracy"] > 0.8
     answer = carryline("predict", "model", "The film was dull.", "--json")
     assert json.loads(answer.stdout)["label"] == "neg"
+    if ENGLISH.exists():  # the wheel has it too
+        carryline("summary", "--preset", "auto", "--set", "vectors=english")
 
 
 @pytest.mark.slow

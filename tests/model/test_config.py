@@ -79,12 +79,14 @@ def test_defaults_are_the_textbook() -> None:
 
 
 def test_presets_know_their_names() -> None:
-    assert set(PRESETS) == {"lecture", "lecture-stacked", "small", "base"}
+    assert set(PRESETS) == {"auto", "lecture", "lecture-stacked", "small", "base"}
     for name, settings in PRESETS.items():
         assert settings.preset == name
         assert config.preset(name) is not None
         assert config.preset(name, epochs=77) == dataclasses.replace(settings, epochs=77)
-    with pytest.raises(ConfigError, match="unknown preset 'large'; the presets are lecture, "):
+    with pytest.raises(
+        ConfigError, match="unknown preset 'large'; the presets are auto, lecture, "
+    ):
         config.preset("large")
 
 
@@ -100,6 +102,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
     ("clip", float("inf")), ("clip", float("nan")), ("patience", -1),
     ("average", 1.0), ("average", -0.1), ("average", float("nan")),
+    ("linear", -1), ("linear", (1 << 22) + 1), ("folds", -1), ("folds", 101),
     ("keep", "f1"), ("class_weights", "yes"),
     ("seed", -1), ("seed", 1 << 63), ("precision", "fp16"),
 ]  # fmt: skip

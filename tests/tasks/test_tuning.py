@@ -325,3 +325,17 @@ def test_errors(reviews: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'carryline\[tune\]'"):
         found(reviews, tmp_path / "n")
+
+
+def test_trials_of_the_preset_auto_are_compared_by_a_figure(
+    reviews: Corpus, tmp_path: Path
+) -> None:
+    """On texts that none of them was trained on: `folds` and `keep=last` cannot be had."""
+    settings = {**TINY, "linear": 500}
+    model = found(reviews, tmp_path / "m", 2, preset="auto", settings=settings)
+    assert (model.config.preset, model.config.folds) == ("auto", 0)
+    assert model.config.keep == "macro_f1"
+    assert load(model.path).trained.linear is not None
+    for odd in ({"folds": 3}, {"keep": "last"}):
+        with pytest.raises(ConfigError, match=f"{next(iter(odd))} of a search is"):
+            found(reviews, tmp_path / "odd", settings={**TINY, **odd})

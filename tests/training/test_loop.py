@@ -161,16 +161,16 @@ def test_what_is_kept_follows_the_setting() -> None:
         {"epoch": i + 1, **{f"valid_{key}": values[i] for key, values in figures.items()}}
         for i in range(4)
     ]
-    assert [best_epoch(rows, keep) for keep in KEEPS] == [2, 3, 4]
+    assert [best_epoch(rows, keep) for keep in KEEPS] == [2, 3, 4, 4]
     assert [best_epoch([{**row, f"valid_{keep}": None} for row in rows], keep)
-            for keep in KEEPS] == [4, 4, 4]  # fmt: skip
+            for keep in KEEPS] == [4, 4, 4, 4]  # fmt: skip
     rows[2]["valid_accuracy"] = rows[3]["valid_accuracy"] = 0.8  # equals: the lowest loss
     assert best_epoch(rows, "accuracy") == 2
     rows[2]["valid_accuracy"] = rows[3]["valid_accuracy"] = 0.9
     older = [{key: row[key] for key in ("epoch", "valid_loss")} for row in rows]
     assert best_epoch(older) == 2
     ended = [finished(rows, config_of(epochs=9, patience=2, keep=keep)) for keep in KEEPS]
-    assert ended == [True, False, False]
+    assert ended == [True, False, False, False]
 
 
 @pytest.mark.parametrize("keep", KEEPS)
@@ -179,15 +179,17 @@ def test_the_epoch_that_is_best_by_what_to_keep(keep: str) -> None:
     config, valid = config_of(epochs=6, keep=keep, learning_rate=0.1), problem(9, 3)
     run = trained(config, problem(24, 3), valid, classes=3)
     sign = 1 if keep == "loss" else -1  # of equals that with the lowest loss
-    figures = [(sign * row[f"valid_{keep}"], row["valid_loss"]) for row in run.history]
-    best = figures.index(min(figures)) + 1
+    best = len(run.history)
+    if keep != "last":
+        figures = [(sign * row[f"valid_{keep}"], row["valid_loss"]) for row in run.history]
+        best = figures.index(min(figures)) + 1
     again = trained(config.replace(epochs=best), problem(24, 3), classes=3)
     assert same(run.best, again.best)
     logits = network.Network(config, run.best).logits(valid.ragged)
     chances = network.probabilities(logits)
     found = metrics.evaluate(chances, valid.targets, [0, 1, 2])
     row = run.history[best - 1]
-    for key in KEEPS:
+    for key in set(KEEPS) - {"last"}:
         np.testing.assert_allclose(row[f"valid_{key}"], found[key], rtol=1e-6)
 
 

@@ -56,7 +56,7 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
     type=click.Path(path_type=Path),
     metavar="MODEL",
     help="Go on from the weights and vocabulary of MODEL, and its settings where none are given; "
-    "with a new head when the classes are others.",
+    "with a new head when the classes are others, and a linear part that is fitted anew.",
 )
 @click.option(
     "--resume",

@@ -71,4 +71,6 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _source(one: Any) -> str:
-    return str(one.get("name", one)) if isinstance(one, dict) else str(one)
+    """Its name without the folders, which are nobody's business."""
+    name = str(one.get("name", one)) if isinstance(one, dict) else str(one)
+    return name if "://" in name else name.rsplit("/", 1)[-1]

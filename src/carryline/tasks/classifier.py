@@ -85,8 +85,8 @@ class TextClassifier(Holder, Estimator):
         start; else the rate is from there on that of the longer run.
 
         warm_start: go on from the weights and the vocabulary that the classifier has. The settings
-        of the network must be the same. When the labels are not all among its classes, they become
-        its classes, and it gets a new head.
+        of the network must be the same; a linear part is fitted anew. When the labels are not all
+        among its classes, they become its classes, and it gets a new head.
 
         baseline: measure the most frequent class and a linear model on the same parts, in some
         twenty seconds at most; they stand beside the model's figures in `metrics` and in its card.
@@ -119,6 +119,7 @@ class TextClassifier(Holder, Estimator):
             told = fitting.told(*examples, parts, origin, watcher)
             config, why = self.config, list[str]()
             if known:
+                fitting.tell_seen(known, parts, watcher)
                 config = recipe.taken_over(config, self.given, known.config)
             elif config.preset == recipe.AUTO:
                 config, why = recipe.followed(config, self.given, parts)

@@ -264,6 +264,15 @@ def tell_missing(baseline: bool, pictures: bool, watcher: Callback) -> None:
         )
 
 
+def tell_seen(known: Fitted, parts: Parts, watcher: Callback) -> None:
+    """Says that a model to go on from may know the texts that are held out of the new ones."""
+    if (known.made or {}).get("turns") and parts.valid is not None and not parts.given:
+        watcher.message(
+            "the model was trained on all of its texts: where these are among them, figures on "
+            "texts held out are too good"
+        )
+
+
 def check_patience(config: Config, validated: bool, asked: bool, watcher: Callback) -> None:
     """Says that a patience has nothing to wait for.
 

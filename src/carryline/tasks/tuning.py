@@ -93,6 +93,7 @@ def tune(
     base, lexicon = resolved(
         configuration.preset(preset, **given), by_hand=given.get("embedding") is not None
     )
+    base = comparable(base, given)
     if lexicon is not None:  # whose width is that of the embedding
         given = {**given, "embedding": base.embedding}
     proposals = Proposals(base, searched(base, given))
@@ -124,6 +125,17 @@ def tune(
             if not search.begun:
                 trying.discard(search.folder)
                 discard_checkpoint(search.folder)
+
+
+def comparable(base: Config, given: Mapping[str, Any]) -> Config:
+    """The settings around which is searched: trials are compared by one figure of the same texts,
+    so none of these is trained on. Raises `ConfigError` when that is not as it is given."""
+    if given.get("folds") and base.folds:
+        raise ConfigError(f"folds of a search is 0: it has texts to compare by, it is {base.folds}")
+    if given.get("keep") and base.keep == "last":
+        raise ConfigError("keep of a search is a figure to compare trials by, it is 'last'")
+    keep = "macro_f1" if base.keep == "last" else base.keep
+    return base.replace(folds=0, keep=keep)
 
 
 def check_budget(minutes: float | None, trials: int | None) -> None:

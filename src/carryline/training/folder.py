@@ -46,7 +46,10 @@ def holds_checkpoint(folder: str | Path) -> bool:
 
 def begun(folder: str | Path) -> bool:
     """Whether a run is there that has not ended, however far it got."""
-    return (Path(folder) / LOCK).exists() or holds_checkpoint(folder)
+    try:
+        return (Path(folder) / LOCK).exists() or holds_checkpoint(folder)
+    except (OSError, ValueError):  # a name that the system refuses
+        return False
 
 
 @dataclass(frozen=True)

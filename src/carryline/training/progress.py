@@ -24,9 +24,11 @@ class Callback:
             def epoch(self, row):
                 return row["valid_accuracy"] > 0.9
 
-        TextClassifier().fit(texts, labels, callbacks=[Target()])
+        TextClassifier("base").fit(texts, labels, callbacks=[Target()])
 
-    All are called in the thread that trains, which waits for them. An exception ends the run.
+    All are called in the thread that trains, which waits for them. An exception ends the run. With
+    the setting `folds` there are several trainings, one after the other, and all are told: those
+    of the turns, then the one on all texts, without validation.
     """
 
     def step(self, epoch: int, epochs: int, done: int, total: int, loss: float) -> None:
@@ -36,7 +38,7 @@ class Callback:
         """
 
     def epoch(self, row: Mapping[str, Any]) -> bool | None:
-        """An epoch has ended, and its weights are safe; True ends training here.
+        """An epoch has ended, and its weights are safe; True ends this training here.
 
         row: its row of the history: epoch (from 1), loss, accuracy (of the training texts, as they
         were trained on), valid_loss, valid_accuracy, valid_macro_f1 (None without validation),
