@@ -155,7 +155,7 @@ def test_a_run_in_turns(turned: Tiny, corpus: Any, tmp_path: Path) -> None:
         "turn 1 of 3: 40 texts to train on, 20 held out",
         "turn 2 of 3: 40 texts to train on, 20 held out",
         "turn 3 of 3: 40 texts to train on, 20 held out",
-        "now the model, on all 60 texts",
+        "now the model, on all 60 texts: 2 epochs",
     ]
     assert model.made is not None
     assert model.metrics is not None

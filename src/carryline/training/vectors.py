@@ -265,7 +265,7 @@ class _Run:
         import carryline
 
         sources = [
-            {"name": Path(name).name or name, "sha256": sha256, "texts": texts, "words": words}
+            {"name": name and Path(name).name, "sha256": sha256, "texts": texts, "words": words}
             for (name, sha256), (texts, words) in zip(
                 self.about["sources"], self.parts, strict=True
             )
