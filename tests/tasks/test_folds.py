@@ -16,7 +16,7 @@ from carryline import TextClassifier, load
 from carryline.errors import ConfigError, ModelError, OutputError
 from carryline.evaluation import metrics
 from carryline.tasks import fitting
-from carryline.tasks.folds import mean_figures, turns, validated
+from carryline.tasks.folds import enough_epochs, mean_figures, turns, validated
 from carryline.tasks.parts import Parts, prepared
 from carryline.training.folder import holds_checkpoint
 from samples import history
@@ -190,18 +190,26 @@ def test_one_turn_and_one_without_end_in_different_models(turned: Tiny, corpus: 
     assert weights_of(once) != weights_of(without)
 
 
+def row(epoch: int, accuracy: float, loss: float = 0.5) -> dict[str, Any]:
+    return {"epoch": epoch, "valid_accuracy": accuracy, "valid_loss": loss, "valid_macro_f1": 0.5}
+
+
+def test_the_epochs_on_all_texts_are_those_that_were_best_in_the_mean() -> None:
+    one = [row(1, 0.5), row(2, 0.8), row(3, 0.7), row(4, 0.9)]
+    other = [row(1, 0.9), row(2, 0.7), row(3, 0.7)]
+    assert enough_epochs([one, other], "accuracy") == 2  # 0.70, 0.75, 0.70; one has no fourth
+    assert enough_epochs([one], "accuracy") == 4
+    assert enough_epochs([one, other], "last") == 3
+
+
 def test_the_epoch_kept_is_the_last_one(turned: Tiny, corpus: Any) -> None:
-    """What a preset keeps by is not there for the model of all texts; that is said."""
-    watcher = Listener()
-    settings = {**turned, "folds": 1, "keep": "macro_f1", "patience": 1}
-    model = fit(settings, corpus, callbacks=[watcher])
-    assert (
-        "the model on all texts has none to be measured by: keep last, patience 0" in watcher.told
-    )
-    assert model.best_epoch == len(model.history) == 2
-    assert (model.trained.config.keep, model.trained.config.patience) == ("last", 0)
-    given = fit(settings, corpus, valid=(corpus[0][:9], corpus[1][:9]))
-    assert given.trained.config.keep == "macro_f1"
+    """It is the best of the turn, after which the model of all texts ends."""
+    settings = {**turned, "folds": 1, "epochs": 6, "keep": "macro_f1", "patience": 1}
+    model = fit(settings, corpus)
+    without = fit({**settings, "folds": 0}, corpus)
+    assert model.best_epoch == len(model.history) == without.best_epoch
+    assert model.trained.config.keep == "macro_f1"
+    assert model.trained.config.epochs == 6
 
 
 def test_baselines_are_measured_in_the_same_turns(turned: Tiny, corpus: Any) -> None:

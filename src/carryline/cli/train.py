@@ -191,13 +191,13 @@ def _complete(
     classifier = load(out)
     usual = classifier.config if preset in (None, AUTO) else PRESETS[preset]
     wanted = usual.replace(**changes)
-    if (classifier.made or {}).get("turns"):  # as `folds.settled` has them
-        wanted = wanted.replace(keep="last", patience=0)
     wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):
         raise ConfigError(f"cannot resume: {out} was made with other settings ({other})")
-    complete = wanted.folds > 0 or finished(classifier.history, wanted)
+    # One of all texts has as many epochs as were best on those held out, not as many as allowed.
+    asked = wanted.folds > 0 and wanted.epochs <= classifier.config.epochs
+    complete = asked or finished(classifier.history, wanted)
     return classifier if complete else None
 
 

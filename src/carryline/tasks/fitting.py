@@ -71,8 +71,9 @@ def train(
     if whole is not None and not run.interrupted:
         epochs = enough_epochs([turn.run.history for turn in ended], config.keep)
         watcher.message(f"now the model, on all {len(whole.train.texts):,} texts: {epochs} epochs")
-        settled = config.replace(epochs=epochs)
-        fit = partial(_turn, settled, whole, known, lexicon, place, threads, watcher)
+        fit = partial(
+            _turn, config.replace(epochs=epochs), whole, known, lexicon, place, threads, watcher
+        )
         last = _with_next(ended, fit)
         run, model, used = last[-1].run, last[-1].model, last[-1].parts
         if run.interrupted:

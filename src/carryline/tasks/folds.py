@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.model.config import Config
 from carryline.model.history import best_epoch
 from carryline.tasks.parts import Part, Parts
 from carryline.training.draws import FOLDS, generator
@@ -36,17 +35,6 @@ def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | Non
         )
         for turn in range(folds)
     ], whole
-
-
-def settled(config: Config, parts: Parts, told: list[str]) -> Config:
-    """The settings of a run that ends with all texts: without any held out it has no epoch to
-    choose and nothing to wait for. Adds to what is told."""
-    if turns(parts, config.folds, config.seed)[1] is None or (
-        config.keep == "last" and not config.patience
-    ):
-        return config
-    told.append("the model on all texts has none to be measured by: keep last, patience 0")
-    return config.replace(keep="last", patience=0)
 
 
 def _numbers(targets: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
