@@ -105,7 +105,7 @@ def main() -> None:
           f"{len(held.texts):,} held out")  # fmt: skip
 
     overrides = {"epochs": options.epochs} if options.epochs else {}
-    classifier = TextClassifier("base", **overrides)
+    classifier = TextClassifier(**overrides)
     classifier.fit(train.texts, train.labels, valid=0.1, verbose=True)
     model = options.folder / "model"
     shutil.rmtree(model, ignore_errors=True)

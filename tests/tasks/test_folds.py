@@ -16,7 +16,7 @@ from carryline import TextClassifier, load
 from carryline.errors import ConfigError, ModelError, OutputError
 from carryline.evaluation import metrics
 from carryline.tasks import fitting
-from carryline.tasks.folds import enough_epochs, mean_figures, turns, validated
+from carryline.tasks.folds import mean_figures, turns, validated
 from carryline.tasks.parts import Parts, prepared
 from carryline.training.folder import holds_checkpoint
 from samples import history
@@ -28,7 +28,7 @@ LABELS: list[Any] = ["a"] * 31 + ["b"] * 7 + ["c"] * 2 + ["only"]
 @pytest.fixture(scope="module")
 def turned(tiny: Tiny) -> Tiny:
     """A run in three turns with a linear part: six trained epochs, and two on all texts."""
-    return {**tiny, "folds": 3, "linear": 500, "keep": "last"}
+    return {**tiny, "folds": 3, "linear": 500, "learning_rate": 0.002, "keep": "last"}
 
 
 def parts_of(labels: list[Any] = LABELS, valid: Any = 0.2, weights: Any = None) -> Parts:
@@ -190,26 +190,32 @@ def test_one_turn_and_one_without_end_in_different_models(turned: Tiny, corpus: 
     assert weights_of(once) != weights_of(without)
 
 
-def row(epoch: int, accuracy: float, loss: float = 0.5) -> dict[str, Any]:
-    return {"epoch": epoch, "valid_accuracy": accuracy, "valid_loss": loss, "valid_macro_f1": 0.5}
-
-
-def test_the_epochs_on_all_texts_are_those_that_were_best_in_the_mean() -> None:
-    one = [row(1, 0.5), row(2, 0.8), row(3, 0.7), row(4, 0.9)]
-    other = [row(1, 0.9), row(2, 0.7), row(3, 0.7)]
-    assert enough_epochs([one, other], "accuracy") == 2  # 0.70, 0.75, 0.70; one has no fourth
-    assert enough_epochs([one], "accuracy") == 4
-    assert enough_epochs([one, other], "last") == 3
-
-
 def test_the_epoch_kept_is_the_last_one(turned: Tiny, corpus: Any) -> None:
-    """It is the best of the turn, after which the model of all texts ends."""
-    settings = {**turned, "folds": 1, "epochs": 6, "keep": "macro_f1", "patience": 1}
-    model = fit(settings, corpus)
-    without = fit({**settings, "folds": 0}, corpus)
-    assert model.best_epoch == len(model.history) == without.best_epoch
-    assert model.trained.config.keep == "macro_f1"
-    assert model.trained.config.epochs == 6
+    """What a preset keeps by is not there for the model of all texts; that is said."""
+    watcher = Listener()
+    settings = {**turned, "folds": 1, "keep": "macro_f1", "patience": 1}
+    model = fit(settings, corpus, callbacks=[watcher])
+    assert any("keep last, patience 0" in line for line in watcher.told)
+    assert model.best_epoch == len(model.history)
+    assert (model.trained.config.keep, model.trained.config.patience) == ("last", 0)
+    given = fit(settings, corpus, valid=(corpus[0][:9], corpus[1][:9]))
+    assert given.trained.config.keep == "macro_f1"
+
+
+def test_as_many_epochs_as_were_best_for_both_parts(turned: Tiny, corpus: Any) -> None:
+    """The loss of the shares' sum, not that of the recurrent part alone, chooses."""
+    watcher = Listener()
+    settings = {**turned, "folds": 1, "linear": 500, "epochs": 5, "learning_rate": 0.05}
+    model = fit(settings, corpus, valid=0.3, callbacks=[watcher])
+    said = next(line for line in watcher.told if line.startswith("now the model"))
+    assert said.split(" texts: ")[1].split()[0] == str(len(model.history))
+    assert model.metrics is not None
+    losses = []
+    for epochs in range(1, 6):  # a constant rate: the first epochs are the same
+        once = fit({**settings, "folds": 0, "epochs": epochs}, corpus, valid=0.3)
+        losses.append((once.metrics or {})["loss"])
+    assert 1 + int(np.argmin(losses)) == len(model.history)
+    assert model.metrics["loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_baselines_are_measured_in_the_same_turns(turned: Tiny, corpus: Any) -> None:

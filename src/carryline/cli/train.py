@@ -191,6 +191,8 @@ def _complete(
     classifier = load(out)
     usual = classifier.config if preset in (None, AUTO) else PRESETS[preset]
     wanted = usual.replace(**changes)
+    if (classifier.made or {}).get("turns"):  # as `folds.settled` has them
+        wanted = wanted.replace(keep="last", patience=0)
     wanted, _ = resolved(wanted, by_hand="embedding" in changes, known=classifier.trained)
     fixed = {key: v for key, v in classifier.config.to_dict().items() if key not in FREE}
     if other := differences(fixed, wanted.to_dict()):

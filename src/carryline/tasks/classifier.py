@@ -100,7 +100,7 @@ class TextClassifier(Holder, Estimator):
 
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
-        from carryline.tasks import fitting, recipe
+        from carryline.tasks import fitting, folds, recipe
         from carryline.tasks.parts import prepared
         from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
@@ -123,6 +123,7 @@ class TextClassifier(Holder, Estimator):
                 config = recipe.taken_over(config, self.given, known.config)
             elif config.preset == recipe.AUTO:
                 config, why = recipe.followed(config, self.given, parts)
+            config = folds.settled(config, parts, why)
             for line in why:
                 watcher.message(line)
             config, lexicon = resolved(config, by_hand=self.width_given, known=self._fitted)

@@ -22,7 +22,7 @@ from carryline.model.history import best_epoch
 from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
-from carryline.tasks.folds import enough_epochs, mean_figures, turns, validated
+from carryline.tasks.folds import mean_figures, turns, validated
 from carryline.tasks.members import USUAL, Held, Shares, mixed
 from carryline.tasks.parts import Parts, made
 from carryline.tasks.vocabulary import vocabulary
@@ -64,20 +64,21 @@ def train(
         if ended[-1].run.interrupted:
             break
     run, model, used = ended[-1].run, ended[-1].model, ended[-1].parts
+    again = whole is not None and not run.interrupted
     try:
-        shares, figures = _chosen([turn.held for turn in ended], config, parts.classes)
+        epochs, shares, figures = _chosen(ended, config, again)
     except KeyboardInterrupt:
-        shares, figures, run.interrupted = USUAL, None, True
+        epochs, shares, figures, run.interrupted = config.epochs, USUAL, None, True
     if whole is not None and not run.interrupted:
-        epochs = enough_epochs([turn.run.history for turn in ended], config.keep)
-        watcher.message(f"now the model, on all {len(whole.train.texts):,} texts: {epochs} epochs")
+        many = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+        watcher.message(f"now the model, on all {len(whole.train.texts):,} texts: {many}")
         fit = partial(
             _turn, config.replace(epochs=epochs), whole, known, lexicon, place, threads, watcher
         )
         last = _with_next(ended, fit)
         run, model, used = last[-1].run, last[-1].model, last[-1].parts
         if run.interrupted:
-            shares, figures = _chosen([last[-1].held], config, parts.classes)
+            _, shares, figures = _chosen(last[-1:], config, False)
         else:
             run.history = validated(run.history, [turn.run.history for turn in ended])
     if whole is not None and run.interrupted:
@@ -96,7 +97,7 @@ class _Turn:
     run: Run
     model: Fitted
     parts: Parts
-    held: Held | None
+    held: list[Held]
 
 
 def _with_next(ended: list[_Turn], fit: Callable[[], _Turn]) -> list[_Turn]:
@@ -122,9 +123,9 @@ def _turn(
     watcher: Callback,
 ) -> _Turn:
     run, model = _model(config, parts, known, lexicon, place, threads, watcher)
-    held = None
+    held: list[Held] = []
     try:
-        held = _held(model, parts, threads)
+        held = _held(model, run, parts, threads)
     except KeyboardInterrupt:  # the model is there
         run.interrupted = True
         watcher.message("stopped while the texts held out were measured")
@@ -172,27 +173,36 @@ def _model(
     )
 
 
-def _held(model: Fitted, parts: Parts, threads: int) -> Held | None:
-    """Both parts' logits of the texts held out."""
+def _held(model: Fitted, run: Run, parts: Parts, threads: int) -> list[Held]:
+    """Both parts' logits of the texts held out: with the kept weights first, then after each
+    epoch."""
     if parts.valid is None:
-        return None
-    texts = parts.valid.texts
-    recurrent = model.network.logits(parts.valid.labelled(model.tokenizer).ragged, threads=threads)
-    part = model.linear.logits(texts, threads) if model.linear else np.zeros_like(recurrent)
-    return Held(recurrent, part, parts.valid.targets)
+        return []
+    texts, targets = parts.valid.texts, parts.valid.targets
+    kept = model.network.logits(parts.valid.labelled(model.tokenizer).ragged, threads=threads)
+    part = model.linear.logits(texts, threads) if model.linear else np.zeros_like(kept)
+    return [Held(recurrent, part, targets) for recurrent in (kept, *run.logits)]
 
 
 def _chosen(
-    held: Sequence[Held | None], config: Config, classes: list[Label]
-) -> tuple[Shares, dict[str, Any] | None]:
-    """The parts' shares, and the model's figures, on all texts that were held out."""
-    found = [each for each in held if each is not None]
-    if not found:
-        return USUAL, None
-    together = Held.together(found)
-    shares = together.shares() if config.linear else (1.0, 0.0)
+    turns: Sequence[_Turn], config: Config, by_epoch: bool
+) -> tuple[int, Shares, dict[str, Any] | None]:
+    """How many epochs are enough, the parts' shares, and the model's figures with them, on all
+    texts that were held out. by_epoch: whether an epoch is chosen, the one of the lowest loss of
+    both parts together; else the kept weights are measured."""
+    held = [turn.held for turn in turns if turn.held]
+    if not held:
+        return config.epochs, USUAL, None
+    epochs = range(1, min(map(len, held))) if by_epoch else range(1)
+    found = []
+    for epoch in epochs:
+        together = Held.together([each[epoch] for each in held])
+        shares = together.shares() if config.linear else (1.0, 0.0)
+        found.append((together.loss(shares), epoch, shares, together))
+    _, epoch, shares, together = min(found, key=lambda each: each[:2])
     chances = network.probabilities(together.added(shares))
-    return shares, metrics.evaluate(chances, together.targets, classes)
+    classes = turns[0].parts.classes
+    return epoch, shares, metrics.evaluate(chances, together.targets, classes)
 
 
 def _counted(parts: Parts) -> str:

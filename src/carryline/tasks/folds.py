@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.model.history import best_epoch
+from carryline.model.config import Config
 from carryline.tasks.parts import Part, Parts
 from carryline.training.draws import FOLDS, generator
 
@@ -35,6 +35,18 @@ def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | Non
         )
         for turn in range(folds)
     ], whole
+
+
+def settled(config: Config, parts: Parts, told: list[str]) -> Config:
+    """The settings of a run that ends with all texts: both parts together choose the epoch, so the
+    recurrent one alone has none to keep and nothing to wait for. Adds to what is told."""
+    if turns(parts, config.folds, config.seed)[1] is None or (
+        config.keep == "last" and not config.patience
+    ):
+        return config
+    told.append("the epochs on all texts are those that were best on texts held out: keep last, "
+                "patience 0")  # fmt: skip
+    return config.replace(keep="last", patience=0)
 
 
 def _numbers(targets: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
@@ -67,13 +79,6 @@ def _mean(values: Sequence[Any]) -> Any:
     if all(isinstance(value, float) for value in values):
         return float(np.mean(values))
     return values[0]
-
-
-def enough_epochs(histories: Sequence[Sequence[dict[str, Any]]], keep: str) -> int:
-    """Of the turns: the epoch that is best by the means of their figures in it, among those that
-    all have come to."""
-    shortest = min(histories, key=len)
-    return best_epoch(validated(shortest, histories), keep)
 
 
 def validated(

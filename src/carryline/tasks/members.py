@@ -36,6 +36,11 @@ class Held:
     linear: Array
     targets: NDArray[np.int64]
 
+    def loss(self, shares: Shares) -> float:
+        """Mean cross-entropy of both parts together."""
+        logits = self.added(shares).astype(np.float64)
+        return losses.loss(logits, self.targets, None)[0]
+
     @staticmethod
     def together(parts: Sequence[Held]) -> Held:
         return Held(

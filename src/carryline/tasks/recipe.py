@@ -40,17 +40,17 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
     if len(texts) < FEW:
         choose(
             f"{len(texts):,} texts are few: small batches, held out in three turns",
-            batch_size=16, folds=3,
+            epochs=12, batch_size=16, folds=3,
         )  # fmt: skip
     elif words >= LONG:
         choose(
             f"{len(texts):,} texts of {words:.0f} words: larger batches, fewer epochs",
-            epochs=6, batch_size=64, folds=1,
+            epochs=4, batch_size=64, folds=1,
         )  # fmt: skip
     else:
         choose(
             f"{len(texts):,} texts of {words:.0f} words: small batches",
-            batch_size=32, folds=1,
+            epochs=8, batch_size=32, folds=1,
         )  # fmt: skip
     if known >= KNOWN and "embedding" not in given:  # whose width the vectors would set
         choose(

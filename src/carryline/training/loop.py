@@ -63,6 +63,7 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     resumed: int = 0  # epochs that the checkpoint had
+    logits: list[NDArray[Any]] = field(default_factory=list)  # of validation texts, each epoch here
     interrupted: bool = False
 
 
@@ -195,6 +196,7 @@ class Trainer:
             net = network.Network(run.config, self.read(arrays))
             logits = net.logits(self.valid.ragged, threads=run.threads)
             row |= losses.figures(logits, self.valid.targets, run.classes)
+            run.logits.append(logits)
             self.check(row["valid_loss"], row["epoch"], self.steps)
         history = [*run.history, row]
         best = arrays if best_epoch(history, run.config.keep) == row["epoch"] else run.best
