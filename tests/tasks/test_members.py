@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carryline.tasks.members import USUAL, WEIGHT, Held
+from carryline.tasks.members import USUAL, WEIGHT, Held, smoothed_best
 from carryline.training import losses
 
 Array = np.ndarray[Any, Any]
@@ -83,3 +83,15 @@ def test_added_and_together() -> None:
     np.testing.assert_array_equal(
         both.added((0.5, 2.0))[5:], np.float32(0.5) * other.recurrent + 2 * other.linear
     )
+
+
+def test_an_epoch_is_best_with_those_beside_it() -> None:
+    assert smoothed_best([0.5, 0.9, 0.5, 0.8, 0.8, 0.8]) == 4
+    assert smoothed_best([0.7, 0.7]) == 1
+    assert smoothed_best([0.3]) == 0
+
+
+def test_accuracy_of_both_parts_together() -> None:
+    each = held(50)
+    guesses = each.added((0.5, 1.0)).argmax(axis=1)
+    assert each.accuracy((0.5, 1.0)) == (guesses == each.targets).mean()

@@ -23,7 +23,7 @@ from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
 from carryline.tasks.fitted import Fitted
 from carryline.tasks.folds import mean_figures, turns, validated
-from carryline.tasks.members import USUAL, Held, Shares, mixed
+from carryline.tasks.members import USUAL, Held, Shares, mixed, smoothed_best
 from carryline.tasks.parts import Parts, made
 from carryline.tasks.vocabulary import vocabulary
 from carryline.text.account import Account, account
@@ -188,21 +188,19 @@ def _chosen(
     turns: Sequence[_Turn], config: Config, by_epoch: bool
 ) -> tuple[int, Shares, dict[str, Any] | None]:
     """How many epochs are enough, the parts' shares, and the model's figures with them, on all
-    texts that were held out. by_epoch: whether an epoch is chosen, the one of the lowest loss of
-    both parts together; else the kept weights are measured."""
+    texts that were held out. by_epoch: whether an epoch is chosen, by the accuracy of both parts
+    together in it and those beside it; else the kept weights are measured."""
     held = [turn.held for turn in turns if turn.held]
     if not held:
         return config.epochs, USUAL, None
     epochs = range(1, min(map(len, held))) if by_epoch else range(1)
-    found = []
-    for epoch in epochs:
-        together = Held.together([each[epoch] for each in held])
-        shares = together.shares() if config.linear else (1.0, 0.0)
-        found.append((together.loss(shares), epoch, shares, together))
-    _, epoch, shares, together = min(found, key=lambda each: each[:2])
-    chances = network.probabilities(together.added(shares))
-    classes = turns[0].parts.classes
-    return epoch, shares, metrics.evaluate(chances, together.targets, classes)
+    all_held = [Held.together([each[epoch] for each in held]) for epoch in epochs]
+    shares = [each.shares() if config.linear else (1.0, 0.0) for each in all_held]
+    best = smoothed_best([a.accuracy(s) for a, s in zip(all_held, shares, strict=True)])
+    together, chosen = all_held[best], shares[best]
+    chances = network.probabilities(together.added(chosen))
+    figures = metrics.evaluate(chances, together.targets, turns[0].parts.classes)
+    return epochs[best], chosen, figures
 
 
 def _counted(parts: Parts) -> str:

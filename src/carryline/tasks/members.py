@@ -36,10 +36,9 @@ class Held:
     linear: Array
     targets: NDArray[np.int64]
 
-    def loss(self, shares: Shares) -> float:
-        """Mean cross-entropy of both parts together."""
-        logits = self.added(shares).astype(np.float64)
-        return losses.loss(logits, self.targets, None)[0]
+    def accuracy(self, shares: Shares) -> float:
+        """Of both parts together."""
+        return losses.right(self.added(shares), self.targets) / len(self.targets)
 
     @staticmethod
     def together(parts: Sequence[Held]) -> Held:
@@ -74,6 +73,16 @@ class Held:
         """Both parts' logits together."""
         logits: Array = np.float32(shares[0]) * self.recurrent + np.float32(shares[1]) * self.linear
         return logits
+
+
+def smoothed_best(figures: Sequence[float]) -> int:
+    """The number (0, 1, …) of the highest figure, each the mean of it and those beside it: of a
+    thousand texts' accuracies one epoch alone is often the highest by chance. The last of equals.
+
+    By loss it would be too early: MR's two epochs get 79.4 on other texts, four 80.2.
+    """
+    means = [np.mean(figures[max(0, i - 1) : i + 2]) for i in range(len(figures))]
+    return len(means) - 1 - int(np.argmax(means[::-1]))
 
 
 def mixed(model: Fitted, shares: Shares) -> Fitted:
