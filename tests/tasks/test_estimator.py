@@ -178,7 +178,6 @@ REFUSED = {
     "check_estimators_unfitted": "raises CarrylineError, since scikit-learn is not imported",
     "check_do_not_raise_errors_in_init_or_set_params": "settings are checked when they are given",
     "check_set_params": "settings are checked when they are given",
-    "check_classifiers_train": "asks to tell points apart by numbers, which are words here",
     "check_classifier_data_not_an_array": "gives a DataFrame, of which one column must be named",
     "check_estimator_sparse_array": "asks scipy for a form that one column cannot have",
     "check_sample_weights_pandas_series": "gives a DataFrame, of which one column must be named",

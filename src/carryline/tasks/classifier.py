@@ -116,7 +116,6 @@ class TextClassifier(Holder, Estimator):
             asked = bool(self._given.get("patience"))
             wanted = baseline and parts.valid is not None
             fitting.tell_missing(wanted, out is not None, watcher)
-            told = fitting.told(*examples, parts, origin, watcher)
             config, why = self.config, list[str]()
             if known:
                 fitting.tell_seen(known, parts, watcher)
@@ -124,6 +123,7 @@ class TextClassifier(Holder, Estimator):
             elif config.preset == recipe.AUTO:
                 config, why = recipe.followed(config, self.given, parts)
             config = folds.settled(config, parts, why)
+            told = fitting.told(*examples, parts, origin, watcher, config.folds)
             for line in why:
                 watcher.message(line)
             config, lexicon = resolved(config, by_hand=self.width_given, known=self._fitted)

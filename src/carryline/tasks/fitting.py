@@ -214,12 +214,15 @@ def told(
     parts: Parts,
     origin: Dataset | None,
     watcher: Callback,
+    folds: int = 0,
 ) -> Account:
-    """The account of the data, which whoever watches is told line by line."""
+    """The account of the data, which whoever watches is told line by line; without the two parts
+    where there are several turns."""
     read = origin or Dataset([], None)
     found = account(texts, labels, skipped=len(read.skipped), guessed=read.guessed)
-    train, valid = (None if p is None else parts.labels(p) for p in (parts.train, parts.valid))
-    found = found.split(train or [], valid)
+    if len(turns(parts, folds, 0)[0]) == 1:
+        train, valid = (None if p is None else parts.labels(p) for p in (parts.train, parts.valid))
+        found = found.split(train or [], valid)
     for line in found.lines():
         watcher.message(line)
     return found
