@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from carryline.training.process import patient_ctrl_c
-
-
-@pytest.fixture(autouse=True)
-def as_usual() -> Iterator[None]:
-    """Jobs in the background inherit that SIGINT is ignored."""
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, inherited)
 
 
 def test_ctrl_c_waits_until_it_is_asked_for_and_a_second_one_does_not() -> None:
