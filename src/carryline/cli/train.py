@@ -160,7 +160,7 @@ def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None)
         classifier = TextClassifier(preset or "auto", **changes)
         resolved(classifier.config, by_hand=classifier.width_given)  # refused before data is read
         return classifier
-    from carryline.tasks.fitting import check_network
+    from carryline.tasks.beforehand import check_network
 
     classifier = load(start)
     if preset:

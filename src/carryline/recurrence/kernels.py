@@ -72,19 +72,17 @@ class Dense:
 
     def backward(self, x: Array, d: Array, threads: int) -> tuple[Array, Array]:
         """Gradients by x and the weight, from that by y, d [rows, outputs]."""
-        by_x, by_weight = np.empty_like(x)[None], np.empty_like(self._weight)[None]
+        by_x = np.empty_like(x)
         panels = _pack_panels([self._weight], False)
-        _kernels.matmul(d, panels, None, by_x, False, False, threads)
-        _kernels.outer(d[None], x, by_weight, False, threads)
-        return by_x[0], by_weight[0]
+        _kernels.matmul(d, panels, None, by_x[None], False, False, threads)
+        return by_x, outer(d, x, threads)
 
 
 def outer(d: Array, x: Array, threads: int) -> Array:
     """d^T x [columns of d, columns of x]."""
-    out = np.empty((1, d.shape[1], x.shape[1]), x.dtype)
-    _kernels.outer(d[None], x, out, False, threads)
-    by_x: Array = out[0]
-    return by_x
+    out = np.empty((d.shape[1], x.shape[1]), x.dtype)
+    _kernels.outer(d[None], x, out[None], False, threads)
+    return out
 
 
 def saved_width(cell: Cell, hidden: int, dtype: Any, precision: str) -> int:

@@ -100,7 +100,7 @@ class TextClassifier(Holder, Estimator):
 
         Raises `DataError`, `ConfigError`, `OutputError`, `TrainingError`.
         """
-        from carryline.tasks import fitting, folds, recipe
+        from carryline.tasks import beforehand, fitting, folds, recipe
         from carryline.tasks.parts import prepared
         from carryline.tasks.vocabulary import resolved
         from carryline.training.folder import Place
@@ -115,21 +115,21 @@ class TextClassifier(Holder, Estimator):
         with watching(verbose, callbacks) as watcher, place.occupied():
             asked = bool(self._given.get("patience"))
             wanted = baseline and parts.valid is not None
-            fitting.tell_missing(wanted, out is not None, watcher)
+            beforehand.tell_missing(wanted, out is not None, watcher)
             config, why = self.config, list[str]()
             if known:
-                fitting.tell_seen(known, parts, watcher)
+                beforehand.tell_seen(known, parts, watcher)
                 config = recipe.taken_over(config, self.given, known.config)
             elif config.preset == recipe.AUTO:
                 config, why = recipe.followed(config, self.given, parts)
             config = folds.settled(config, parts, why)
-            told = fitting.told(*examples, parts, origin, watcher, config.folds)
+            told = beforehand.told(*examples, parts, origin, watcher, config.folds)
             for line in why:
                 watcher.message(line)
             config, lexicon = resolved(config, by_hand=self.width_given, known=self._fitted)
             if known:
-                fitting.check_network(known.config, config)
-            fitting.check_patience(config, parts.valid is not None, asked, watcher)
+                beforehand.check_network(known.config, config)
+            beforehand.check_patience(config, parts.valid is not None, asked, watcher)
             run, model = fitting.train(
                 config, parts, known, lexicon, place, checked_threads(threads), watcher, origin
             )

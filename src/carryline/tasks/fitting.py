@@ -1,5 +1,4 @@
-"""From examples to a trained model: checked, split, held against the model they are to go on from,
-told of, trained on, and compared with a baseline."""
+"""From parts of examples to a trained model, compared with a baseline."""
 
 from __future__ import annotations
 
@@ -7,17 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.errors import ConfigError
 from carryline.evaluation import metrics
 from carryline.evaluation.baseline import baseline
 from carryline.model import network
-from carryline.model.config import NETWORK, Config, differences
+from carryline.model.config import Config
 from carryline.model.history import best_epoch
 from carryline.model.lexicon import Lexicon
 from carryline.model.network import Network
@@ -26,7 +23,6 @@ from carryline.tasks.folds import mean_figures, turns, validated
 from carryline.tasks.members import USUAL, Held, Shares, mixed, smoothed_best
 from carryline.tasks.parts import Parts, made
 from carryline.tasks.vocabulary import vocabulary
-from carryline.text.account import Account, account
 from carryline.text.bags import Bags
 from carryline.text.data import Dataset, Label
 from carryline.training import linear, loop, losses, table
@@ -208,26 +204,6 @@ def _counted(parts: Parts) -> str:
     return f"{len(parts.train.texts):,} texts to train on, {held:,} held out"
 
 
-def told(
-    texts: list[str],
-    labels: list[Label],
-    parts: Parts,
-    origin: Dataset | None,
-    watcher: Callback,
-    folds: int = 0,
-) -> Account:
-    """The account of the data, which whoever watches is told line by line; without the two parts
-    where there are several turns."""
-    read = origin or Dataset([], None)
-    found = account(texts, labels, skipped=len(read.skipped), guessed=read.guessed)
-    if len(turns(parts, folds, 0)[0]) == 1:
-        train, valid = (None if p is None else parts.labels(p) for p in (parts.train, parts.valid))
-        found = found.split(train or [], valid)
-    for line in found.lines():
-        watcher.message(line)
-    return found
-
-
 def compare(model: Fitted, parts: Parts, watcher: Callback) -> None:
     """Puts the baseline on the same texts beside the model's figures. Ctrl-C leaves it out."""
     if model.metrics is None or parts.valid is None or model.interrupted:
@@ -260,52 +236,3 @@ def _start(
         f"model knew {shared}"
     )
     return {n: value for n, value in known.network.weights.items() if not n.startswith("head.")}
-
-
-def tell_missing(baseline: bool, pictures: bool, watcher: Callback) -> None:
-    """Says what of these there will not be, and which extra brings it."""
-    if baseline and find_spec("sklearn") is None:
-        watcher.message(
-            "scikit-learn is not installed: no linear model will stand beside this one, only the "
-            "most frequent class; pip install 'carryline[sklearn]'"
-        )
-    if pictures and find_spec("matplotlib") is None:
-        watcher.message(
-            "matplotlib is not installed: the model is saved without pictures; "
-            "pip install 'carryline[plot]'"
-        )
-
-
-def tell_seen(known: Fitted, parts: Parts, watcher: Callback) -> None:
-    """Says that a model to go on from may know the texts that are held out of the new ones."""
-    if (known.made or {}).get("turns") and parts.valid is not None and not parts.given:
-        watcher.message(
-            "the model was trained on all of its texts: where these are among them, figures on "
-            "texts held out are too good"
-        )
-
-
-def check_patience(config: Config, validated: bool, asked: bool, watcher: Callback) -> None:
-    """Says that a patience has nothing to wait for.
-
-    asked: whether it does not just come with the preset; then it raises `ConfigError`.
-    """
-    if validated or not config.patience:
-        return
-    if asked:
-        raise ConfigError(
-            f"patience={config.patience} waits for a better {config.keep} of validation texts, and "
-            "there are none; give some (valid), or patience=0"
-        )
-    watcher.message(f"no validation texts: {config.epochs} epochs, of which the last one is kept")
-
-
-def check_network(trained: Config, wanted: Config) -> None:
-    """Raises `ConfigError` when a trained network could not be trained further as it is wanted."""
-    theirs = {key: value for key, value in trained.to_dict().items() if key in NETWORK}
-    changed = differences(theirs, wanted.to_dict())
-    if changed:
-        raise ConfigError(
-            f"a trained network goes on with its own settings ({changed}); only those of training "
-            "may be others"
-        )

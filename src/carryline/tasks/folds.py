@@ -20,7 +20,7 @@ def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | Non
 
     Of texts that were given for validation none is ever trained on.
     """
-    if parts.given or folds == 0 or parts.valid is None:
+    if parts.valid is None or not ends_with_all(parts, folds):
         return [parts], None
     whole = replace(parts, train=_joined(parts.train, parts.valid), valid=None)
     if folds == 1:
@@ -37,12 +37,16 @@ def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | Non
     ], whole
 
 
+def ends_with_all(parts: Parts, folds: int) -> bool:
+    """Whether the texts held out are trained on as well in the end."""
+    return folds > 0 and parts.valid is not None and not parts.given
+
+
 def settled(config: Config, parts: Parts, told: list[str]) -> Config:
     """The settings of a run that ends with all texts: both parts together choose the epoch, so the
     recurrent one alone has none to keep and nothing to wait for. Adds to what is told."""
-    if turns(parts, config.folds, config.seed)[1] is None or (
-        config.keep == "last" and not config.patience
-    ):
+    waits = config.keep != "last" or config.patience
+    if not (waits and ends_with_all(parts, config.folds)):
         return config
     told.append("the epochs on all texts are those that were best on texts held out: keep last, "
                 "patience 0")  # fmt: skip

@@ -17,7 +17,7 @@ from carryline.model import config as configuration
 from carryline.model import network, storage
 from carryline.model.config import Config
 from carryline.recurrence.machine import checked_threads
-from carryline.tasks import fitted, fitting, trying
+from carryline.tasks import beforehand, fitted, fitting, trying
 from carryline.tasks.fitted import Fitted
 from carryline.tasks.parts import Part, Parts, Validation, prepared
 from carryline.tasks.search import Proposals, check_packages
@@ -103,8 +103,8 @@ def tune(
     whole = prepared(*examples, None, valid, base.seed, None)
     if whole.valid is None:
         raise ConfigError("a search needs validation texts to compare settings by, there are none")
-    fitting.told(*examples, whole, origin, watcher)
-    fitting.tell_missing(baseline, True, watcher)
+    beforehand.told(*examples, whole, origin, watcher)
+    beforehand.tell_missing(baseline, True, watcher)
     parts, aside = set_aside(whole, base.seed)
     if aside:
         watcher.message(f"{len(aside.texts):,} of the texts to train on are left aside for a check")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from carryline.model.linear import Linear, most_features
+from carryline.model.linear import KINDS, Linear, most_features
 from carryline.recurrence import kernels
 from carryline.recurrence.sparse import Sparse, dots
 from carryline.text.bags import Bags
@@ -71,10 +71,8 @@ def fit(
     a, _, bias = problem.parts(x)
     own, by_dense = problem.by_features(a)
     arrays: dict[str, Array] = {}
-    for name, features_, weight in zip(
-        ("words", "characters"), (ngrams.words, ngrams.characters), own, strict=True
-    ):
-        arrays |= {f"{name}.keys": features_.keys, f"{name}.idf": features_.idf}
+    for name, kind, weight in zip(KINDS, (ngrams.words, ngrams.characters), own, strict=True):
+        arrays |= {f"{name}.keys": kind.keys, f"{name}.idf": kind.idf}
         arrays[f"{name}.weight"] = weight * size
     if middle is not None:
         arrays["bags.weight"] = by_dense * scale
