@@ -95,12 +95,22 @@ def test_a_text_alone_is_the_text_in_company_on_any_number_of_threads() -> None:
         assert part.logits([texts[place]], 1).tobytes() == together[place].tobytes()
 
 
-def test_times() -> None:
-    part = made(2, bags())
-    np.testing.assert_allclose(
-        part.times(0.25).logits(TEXTS, 1), 0.25 * part.logits(TEXTS, 1), rtol=1e-5, atol=1e-6
-    )
-    assert part.times(0.25).arrays["words.idf"] is part.arrays["words.idf"]
+@pytest.mark.parametrize("known", [None, bags()])
+def test_pieces_add_up_and_each_has_its_share(known: Bags | None) -> None:
+    part = made(2, known)
+    pieces = part.pieces(TEXTS, 1)
+    assert len(pieces) == part.members
+    np.testing.assert_allclose(sum(pieces), part.logits(TEXTS, 1), rtol=1e-5, atol=1e-6)
+    shares = (0.25, 3.0)[: len(pieces)]
+    wanted = sum(share * piece for share, piece in zip(shares, pieces, strict=True))
+    if known is None:
+        wanted = 0.25 * part.logits(TEXTS, 1)
+    other = part.times(shares)
+    np.testing.assert_allclose(other.logits(TEXTS, 1), wanted, rtol=1e-5, atol=1e-5)
+    assert other.arrays["words.idf"] is part.arrays["words.idf"]
+    if known is not None:
+        dense = known(TEXTS, 1) @ part.arrays["bags.weight"].T + part.arrays["bias"]
+        np.testing.assert_allclose(pieces[1], dense, rtol=1e-5, atol=1e-5)
 
 
 def test_a_part_must_be_rounded_to_be_written() -> None:

@@ -1,4 +1,4 @@
-"""Shares of the two parts: the least loss on held-out texts, and no surprise on few."""
+"""Shares of the members: the least loss on held-out texts, and no surprise on few."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carryline.tasks.members import USUAL, WEIGHT, Held, smoothed_best
+from carryline.tasks.members import WEIGHT, Held
 from carryline.training import losses
 
 Array = np.ndarray[Any, Any]
+USUAL = (0.5, 1.0)
 
 
 def held(
@@ -22,11 +23,11 @@ def held(
     truth = (2.0 * targets - 1)[:, None] if outputs == 1 else 2 * np.eye(outputs)[targets]
     noise = draw.standard_normal((2, texts, outputs)) * 1.5
     parts = [share * truth + each for share, each in zip((recurrent, linear), noise, strict=True)]
-    return Held(parts[0].astype(np.float32), parts[1].astype(np.float32), targets)
+    return Held((parts[0].astype(np.float32), parts[1].astype(np.float32)), targets)
 
 
-def objective(each: Held, shares: tuple[float, float]) -> float:
-    logits = shares[0] * np.float64(each.recurrent) + shares[1] * np.float64(each.linear)
+def objective(each: Held, shares: tuple[float, ...]) -> float:
+    logits = shares[0] * np.float64(each.members[0]) + shares[1] * np.float64(each.members[1])
     away = np.subtract(shares, USUAL)
     loss, _ = losses.loss(logits, each.targets, None)
     return loss + 0.5 * WEIGHT / len(each.targets) * float(away @ away)
@@ -35,7 +36,7 @@ def objective(each: Held, shares: tuple[float, float]) -> float:
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_no_other_shares_are_better(outputs: int) -> None:
     each = held(600, outputs)
-    found = each.shares()
+    found = each.shares(USUAL)
     least = objective(each, found)
     for a in np.linspace(0, 2, 21):
         for b in np.linspace(0, 2, 21):
@@ -48,47 +49,51 @@ def test_no_other_shares_are_better(outputs: int) -> None:
 def test_a_useless_part_gets_next_to_nothing() -> None:
     for part in (0, 1):
         tells: dict[str, Any] = {"recurrent": float(part == 1), "linear": float(part == 0)}
-        shares = held(5_000, **tells).shares()
+        shares = held(5_000, **tells).shares(USUAL)
         assert shares[part] < 0.05
         assert shares[1 - part] > 0.3
 
 
 def test_a_part_that_tells_the_opposite_gets_nothing() -> None:
-    assert held(2_000, recurrent=-1.0).shares()[0] == 0
+    assert held(2_000, recurrent=-1.0).shares(USUAL)[0] == 0
 
 
 def test_a_part_that_is_too_sure_is_held_back() -> None:
     """It has its texts by heart: ten times as sure as it may be."""
     each = held(2_000)
-    sure = Held(each.recurrent * 10, each.linear, each.targets)
-    assert sure.shares()[0] == pytest.approx(each.shares()[0] / 10, rel=0.1)
+    sure = Held((each.members[0] * 10, each.members[1]), each.targets)
+    assert sure.shares(USUAL)[0] == pytest.approx(each.shares(USUAL)[0] / 10, rel=0.1)
 
 
 @pytest.mark.parametrize("texts", [1, 2])
 def test_few_texts_stay_near_the_usual(texts: int) -> None:
     for seed in range(20):
-        np.testing.assert_allclose(held(texts, seed=seed).shares(), USUAL, atol=0.5)
-        np.testing.assert_allclose(held(texts, recurrent=-1.0, seed=seed).shares(), USUAL, atol=0.7)
+        np.testing.assert_allclose(held(texts, seed=seed).shares(USUAL), USUAL, atol=0.5)
+        np.testing.assert_allclose(
+            held(texts, recurrent=-1.0, seed=seed).shares(USUAL), USUAL, atol=0.7
+        )
 
 
 def test_constant_logits_stay_at_the_usual() -> None:
     nothing = np.zeros((10, 3), np.float32)
-    assert Held(nothing, nothing, np.zeros(10, np.int64)).shares() == pytest.approx(USUAL)
+    assert Held((nothing, nothing), np.zeros(10, np.int64)).shares(USUAL) == pytest.approx(USUAL)
 
 
-def test_added_and_together() -> None:
-    one, other = held(5), held(7, seed=1)
-    both = Held.together([one, other])
-    assert both.targets.tolist() == [*one.targets, *other.targets]
-    np.testing.assert_array_equal(
-        both.added((0.5, 2.0))[5:], np.float32(0.5) * other.recurrent + 2 * other.linear
-    )
+def test_added_and_its_loss() -> None:
+    each, shares = held(7), (0.5, 2.0)
+    added = each.added(shares)
+    np.testing.assert_array_equal(added, np.float32(0.5) * each.members[0] + 2 * each.members[1])
+    assert each.loss(shares) == losses.loss(np.float64(added), each.targets, None)[0]
 
 
-def test_an_epoch_is_best_with_those_beside_it() -> None:
-    assert smoothed_best([0.5, 0.9, 0.5, 0.8, 0.8, 0.8]) == 4
-    assert smoothed_best([0.7, 0.7]) == 1
-    assert smoothed_best([0.3]) == 0
+def test_three_members_have_a_share_each() -> None:
+    """The third is noise, and so gets next to nothing."""
+    two = held(2_000)
+    noise = np.random.default_rng(9).standard_normal(two.members[0].shape).astype(np.float32)
+    three = Held((*two.members, noise), two.targets)
+    found = three.shares((0.5, 1.0, 1.0))
+    assert found[2] < 0.1
+    np.testing.assert_allclose(found[:2], two.shares(USUAL), atol=0.05)
 
 
 def test_accuracy_of_both_parts_together() -> None:

@@ -22,6 +22,7 @@ from carryline.text.vectors import Vectors
 from carryline.training import linear, losses
 
 Array = np.ndarray[Any, Any]
+FIRST = linear.BALANCES[0]
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("an", "el", "ir", "os")]
 
 
@@ -44,7 +45,7 @@ def bags(width: int = 6) -> Bags:
 
 def fitted(texts: list[str], targets: Array, outputs: int, **more: Any) -> Linear:
     how: dict[str, Any] = {"bags": bags(), "features": 500} | more
-    return linear.fit(texts, targets, outputs, **how)
+    return linear.fit(texts, targets, outputs, **how)[0]
 
 
 def features(part: Linear, texts: list[str], known: Bags | None) -> Array:
@@ -53,7 +54,7 @@ def features(part: Linear, texts: list[str], known: Bags | None) -> Array:
         scipy.sparse.csr_matrix((s.values, s.ids, s.offsets), (len(s), s.width)).toarray()
         for s in part.ngrams(texts, 1)
     ]
-    all_of_them = [block * (linear.NGRAMS / 2) ** 0.5 for block in blocks]
+    all_of_them = [block * (FIRST.ngrams / 2) ** 0.5 for block in blocks]
     if known is not None:
         dense = known(texts, 1)
         middle, scale = linear._spread(dense)
@@ -63,7 +64,7 @@ def features(part: Linear, texts: list[str], known: Bags | None) -> Array:
 
 def objective(part: Linear, x: Array, targets: Array, weights: Array | None = None) -> float:
     """The minimised function at a fitted part's weights."""
-    size = np.float32((linear.NGRAMS / 2) ** 0.5)
+    size = np.float32((FIRST.ngrams / 2) ** 0.5)
     own = [part.arrays[f"{kind}.weight"] / size for kind in ("words", "characters")]
     outputs = len(part.arrays["bias"])
     if part.bags is not None:
@@ -74,7 +75,7 @@ def objective(part: Linear, x: Array, targets: Array, weights: Array | None = No
     assert w.shape == (x.shape[1], outputs)
     logits = np.float64(part.logits(part_texts[id(part)], 1))
     value, _ = losses.loss(logits, targets, weights)
-    return value + float((np.float64(w) ** 2).sum()) / (2 * linear.STRENGTH * len(targets))
+    return value + float((np.float64(w) ** 2).sum()) / (2 * FIRST.strength * len(targets))
 
 
 part_texts: dict[int, list[str]] = {}
@@ -84,13 +85,13 @@ def by_peer(x: Array, targets: Array, weights: Array | None = None) -> tuple[flo
     """The least value, and the probabilities there."""
     count = len(targets)
     total = count if weights is None else float(weights.sum())
-    strength = linear.STRENGTH * count / total  # its loss is a sum
+    strength = FIRST.strength * count / total  # its loss is a sum
     peer = LogisticRegression(C=strength, tol=1e-8, max_iter=5_000)
     peer.fit(x, targets, sample_weight=weights)
     chances = peer.predict_proba(x)
     each = -np.log(chances[np.arange(count), targets])
     w = peer.coef_
-    penalty = float((w**2).sum()) / (2 * linear.STRENGTH * count)
+    penalty = float((w**2).sum()) / (2 * FIRST.strength * count)
     return float(np.average(each, weights=weights)) + penalty, chances
 
 
@@ -123,7 +124,9 @@ def test_gradient(outputs: int, weighted: bool) -> None:
     weights = draw.uniform(0, 2, 40).astype(np.float32) if weighted else None
     part = fitted(texts, targets, outputs, features=80, bags=None)
     dense = draw.standard_normal((40, 5))
-    problem = linear._Problem(list(part.ngrams(texts, 1)), dense, targets, outputs, weights, 1)
+    problem = linear._Problem(
+        list(part.ngrams(texts, 1)), dense, targets, outputs, weights, FIRST.strength, 1
+    )
     a, bias = draw.standard_normal((40, outputs)), draw.standard_normal(outputs)
 
     def point(a: Array, bias: Array) -> Array:
@@ -146,7 +149,7 @@ def test_weights_are_texts_that_are_there_several_times() -> None:
     repeated = np.repeat(np.arange(60), times)
     x = features(part, texts, None)
     share = len(repeated) / 60
-    peer = LogisticRegression(C=linear.STRENGTH / share, tol=1e-8, max_iter=5_000)
+    peer = LogisticRegression(C=FIRST.strength / share, tol=1e-8, max_iter=5_000)
     wanted = peer.fit(x[repeated], targets[repeated]).predict_proba(x)
     logits = part.logits(texts, 1)
     found = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -6,7 +6,7 @@ them (`text/bags.py`). Both parts' logits are added, each times its share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,26 @@ class Linear:
         logits += characters.product(self.arrays["characters.weight"], threads)
         return logits
 
-    def times(self, share: float) -> Linear:
-        """The same with logits so many times as large, but for rounding."""
-        scaled = {
-            name: a * np.float32(share) if name.endswith(("weight", "bias")) else a
-            for name, a in self.arrays.items()
-        }
+    def pieces(self, texts: Texts, threads: int) -> tuple[Array, ...]:
+        """The logits [texts, outputs] of n-grams, and of bags, if there are any, with the bias; but
+        for rounding they add up to `logits`."""
+        if self.bags is None:
+            return (self.logits(texts, threads),)
+        dense = self._dense(self.bags(texts, threads), threads)
+        return self.logits(texts, threads) - dense, dense
+
+    @property
+    def members(self) -> int:
+        """How many pieces its logits have."""
+        return 1 if self.bags is None else 2
+
+    def times(self, shares: Sequence[float]) -> Linear:
+        """The same with each piece's logits so many times as large, but for rounding."""
+        last = shares[-1]
+        factors = {f"{kind}.weight": shares[0] for kind in KINDS}
+        factors |= {"bags.weight": last, "bias": last}
+        scaled = {n: a * np.float32(factors[n]) if n in factors else a for n, a in
+                  self.arrays.items()}  # fmt: skip
         return Linear(scaled, self.bags)
 
     def rounded(self) -> Linear:

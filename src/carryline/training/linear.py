@@ -2,17 +2,17 @@
 
 Convex, so there is one optimum, which depends on no draw and no rate. Minimised over W and b is
 
-    mean of the texts' cross-entropy of (x W + b)  +  |W|^2 / (2 STRENGTH texts)
+    mean of the texts' cross-entropy of (x W + b)  +  |W|^2 / (2 strength texts)
 
 (Hastie, Tibshirani & Friedman 2009, chapter 4.4) by L-BFGS. One strength fits texts of every kind
 since each kind of features has the same size in all: n-grams by their norm, bags by their spread
-over the texts to train on.
+over the texts to train on. How large the ones are beside the others is another matter: `BALANCES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +28,25 @@ from carryline.training.lbfgs import minimum
 
 Array = NDArray[Any]
 Progress = Callable[[], None]
-STRENGTH = 4.0
 # With a hundredth of that 51 instead of 35 steps on sentences, and a loss of other texts of 0.4201
 # both times (docs/log.md).
 STEPS, TOLERANCE = 100, 1e-3
-# The squared size of features (docs/accuracy.md): words and characters together, then of a bag the
-# mean by weight, the plain mean, and the largest and smallest together.
-NGRAMS, WEIGHTED, MEAN, EXTREMES = 4.0, 1.0, 0.25, 0.1
+# The squared size of a bag's features (docs/accuracy.md): the mean by weight, the plain mean, and
+# the largest and smallest together.
+WEIGHTED, MEAN, EXTREMES = 1.0, 0.25, 0.1
+
+
+class Balance(NamedTuple):
+    """How much n-grams may tell beside bags: the squared size of words and characters together, and
+    the strength that goes with it."""
+
+    ngrams: float
+    strength: float
+
+
+# What there is to choose from: sentences are best with the first, long texts with the second, in
+# which an n-gram is one of hundreds (250 labels: MR 72.8 and 71.8, BBC 95.4 and 95.9).
+BALANCES = (Balance(4.0, 4.0), Balance(16.0, 16.0))
 
 
 def fit(
@@ -42,42 +54,46 @@ def fit(
     targets: NDArray[np.int64],
     outputs: int,
     bags: Bags | None,
+    balances: Sequence[Balance] = BALANCES[:1],
     *,
     features: int,
     weights: NDArray[np.float32] | None = None,
     threads: int = 1,
     after_step: Progress = lambda: None,
-) -> Linear:
-    """The linear part for texts and the number of each one's class [texts].
+) -> list[Linear]:
+    """The linear part for texts and the number of each one's class [texts], in each balance.
 
     features: n-grams of each kind at most; weights: how much each text counts [texts].
     """
     cut = Cut.of(texts)
     ngrams = Ngrams.learn(cut, most_features(features, outputs))
-    blocks, size = list(ngrams(cut, threads)), np.float32((NGRAMS / 2) ** 0.5)
-    dense = middle = scale = None
+    blocks, dense, middle, scale = list(ngrams(cut, threads)), None, None, None
     if bags is not None:
         dense = bags(cut, threads)
         middle, scale = _spread(dense)
         dense = np.ascontiguousarray((dense - middle) * scale)
-    problem = _Problem(
-        [Sparse(b.values * size, b.ids, b.offsets, b.width) for b in blocks],
-        dense, targets, outputs, weights, threads,
-    )  # fmt: skip
-    x = minimum(
-        problem, problem.first(), steps=STEPS, tolerance=TOLERANCE, products=problem.products,
-        threads=threads, after_step=after_step,
-    )  # fmt: skip
-    a, _, bias = problem.parts(x)
-    own, by_dense = problem.by_features(a)
-    arrays: dict[str, Array] = {}
-    for name, kind, weight in zip(KINDS, (ngrams.words, ngrams.characters), own, strict=True):
-        arrays |= {f"{name}.keys": kind.keys, f"{name}.idf": kind.idf}
-        arrays[f"{name}.weight"] = weight * size
-    if middle is not None:
-        arrays["bags.weight"] = by_dense * scale
-        bias = bias - (arrays["bags.weight"] * middle).sum(axis=1)
-    return Linear(arrays | {"bias": bias}, bags)
+    found = []
+    for balance in balances:
+        size = np.float32((balance.ngrams / 2) ** 0.5)
+        problem = _Problem(
+            [Sparse(b.values * size, b.ids, b.offsets, b.width) for b in blocks],
+            dense, targets, outputs, weights, balance.strength, threads,
+        )  # fmt: skip
+        x = minimum(
+            problem, problem.first(), steps=STEPS, tolerance=TOLERANCE,
+            products=problem.products, threads=threads, after_step=after_step,
+        )  # fmt: skip
+        a, _, bias = problem.parts(x)
+        own, by_dense = problem.by_features(a)
+        arrays: dict[str, Array] = {}
+        for name, kind, weight in zip(KINDS, (ngrams.words, ngrams.characters), own, strict=True):
+            arrays |= {f"{name}.keys": kind.keys, f"{name}.idf": kind.idf}
+            arrays[f"{name}.weight"] = weight * size
+        if middle is not None:
+            arrays["bags.weight"] = by_dense * scale
+            bias = bias - (arrays["bags.weight"] * middle).sum(axis=1)
+        found.append(Linear(arrays | {"bias": bias}, bags))
+    return found
 
 
 def _spread(bags: Array) -> tuple[Array, Array]:
@@ -111,12 +127,13 @@ class _Problem:
         targets: NDArray[np.int64],
         outputs: int,
         weights: NDArray[np.float32] | None,
+        strength: float,
         threads: int,
     ) -> None:
         self._blocks, self._dense, self._threads = blocks, dense, threads
         self._targets, self._weights = targets, weights
         self._shape, self._count = (len(targets), outputs), len(targets) * outputs
-        self._share = 1 / (STRENGTH * len(targets))
+        self._share = 1 / (strength * len(targets))
 
     def first(self) -> Array:
         return np.zeros(2 * self._count + self._shape[1], np.float32)
