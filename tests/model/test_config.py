@@ -102,6 +102,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("warmup", float("nan")), ("weight_decay", 1.0), ("weight_decay", -1e-9), ("clip", -1.0),
     ("clip", float("inf")), ("clip", float("nan")), ("patience", -1),
     ("average", 1.0), ("average", -0.1), ("average", float("nan")),
+    ("adversarial", 1.0), ("adversarial", -0.1), ("adversarial", float("nan")),
     ("linear", -1), ("linear", (1 << 22) + 1), ("folds", -1), ("folds", 101),
     ("keep", "f1"), ("class_weights", "yes"),
     ("seed", -1), ("seed", 1 << 63), ("precision", "fp16"),

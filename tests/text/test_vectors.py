@@ -20,17 +20,19 @@ from carryline.errors import ConfigError, ModelError
 from carryline.text import codes
 from carryline.text.vectors import Vectors, words_of
 from carryline.text.words import encodable
+from lexicons import layer_of
 
 Tensors = dict[str, Any]
 NONE: Tensors = {}
-NOTES = ("format", "bits", "width", "about")
+NOTES = ("format", "bits", "width", "hidden", "about")
 
 
-def made(words: int = 50, width: int = 7) -> Vectors:
+def made(words: int = 50, width: int = 7, hidden: int = 0) -> Vectors:
     matrix = np.random.default_rng(0).standard_normal((words, width)).astype(np.float32)
     names = ["the", "naïve", "日本", *(f"w{i}" for i in range(3, words))]
     about = {"settings": {"width": width}, "sources": [{"name": "ä.csv"}]}
-    return Vectors(names, np.arange(words, 0, -1) * 10, matrix, about)
+    layer = layer_of(width, hidden) if hidden else None
+    return Vectors(names, np.arange(words, 0, -1) * 10, matrix, about, layer)
 
 
 # --- words
@@ -80,6 +82,26 @@ def test_what_is_saved_comes_back(tmp_path: Path, bits: int, most: float, width:
     assert (found.matrix[3] == 0).all()
 
 
+@pytest.mark.parametrize(("bits", "most"), [(32, 0.0), (16, 5e-4), (8, 0.01), (4, 0.01)])
+def test_a_layer_comes_back(tmp_path: Path, bits: int, most: float) -> None:
+    """A row of 12 values of size 0.2: 8 bits are within 0.003 of nearly all, the outermost more."""
+    vectors = made(hidden=5)
+    vectors.save(tmp_path / "v", bits)
+    found, wanted = Vectors.load(tmp_path / "v").layer, vectors.layer
+    assert found is not None and wanted is not None
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name].dtype == np.float32
+        assert found[name].shape == value.shape
+        assert abs(found[name] - value).max() <= (0 if "bias" in name else most), name
+    made().save(tmp_path / "w", bits)
+    assert Vectors.load(tmp_path / "w").layer is None
+
+
+def test_a_file_of_the_first_format_is_read(changed: Callable[..., Path]) -> None:
+    assert len(Vectors.load(changed(4, {"format": "1"})).words) == 50
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_few_bits_are_decoded_to_the_same_bits_everywhere(bits: int) -> None:
     """A level looked up, and one product of float32: nothing that may round otherwise."""
@@ -123,7 +145,7 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
 
     def make(bits: int = 4, changes: Tensors = NONE) -> Path:
         file = tmp_path / "v"
-        made().save(file, bits)
+        made(hidden=0 if "hidden" not in changes else 5).save(file, bits)
         with safe_open(file, framework="np") as content:
             notes = content.metadata()
             tensors: Tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
@@ -145,7 +167,7 @@ def array(*values: Any, dtype: Any = np.float32) -> Any:
 @pytest.mark.parametrize(
     ("bits", "changes", "wrong"),
     [
-        (4, {"format": "2"}, "format must be 1"),
+        (4, {"format": "3"}, "format must be 2 at most"),
         (4, {"format": None}, "number format"),
         (4, {"width": "0"}, "1 <= width <= 4096, it is 0"),
         (4, {"width": "999999999999"}, "number width"),
@@ -173,6 +195,13 @@ def array(*values: Any, dtype: Any = np.float32) -> Any:
         (16, {"vectors": np.zeros((50, 7), np.float32)}, "vectors must be F16"),
         (16, {"vectors": np.full((50, 7), np.inf, np.float16)}, "not finite"),
         (32, {"vectors": np.zeros((50, 8), np.float32)}, "vectors must be F32"),
+        (4, {"hidden": "0"}, "1 <= hidden <= 4096, it is 0"),
+        (4, {"hidden": None}, "tensors must be"),
+        (4, {"hidden": "6"}, r"layer.codes must be U8 and of shape \[48, 13\]"),
+        (4, {"hidden": "5", "bias": None}, "tensors must be"),
+        (4, {"hidden": "5", "bias": np.full(40, np.nan, np.float32)}, "bias holds a value that"),
+        (4, {"hidden": "5", "layer.scales": np.full(40, 3e38, np.float32)}, "is not finite"),
+        (16, {"hidden": "5", "layer": np.zeros((40, 12), np.float32)}, "layer must be F16"),
     ],
 )
 def test_a_file_that_is_not_sound_is_refused(

@@ -45,9 +45,22 @@ def test_embedding(rng: np.random.Generator) -> None:
         assert_way_back(stage, {"weight": weight}, rng)
         out, back = stage({"weight": weight})
         assert np.array_equal(out, weight[rows])
-        by_x, gradients = back(out)
-        assert by_x is None
+        by_rows, gradients = back(out)
         assert isinstance(gradients["weight"], Rows)
+        assert np.array_equal(by_rows, gradients["weight"].values)
+        shift = rng.standard_normal(out.shape)
+        assert np.array_equal(stages.embedding(weight, rows, shift)[0], out + shift)
+
+
+def test_the_worst_change_is_along_the_gradient(rng: np.random.Generator) -> None:
+    """No other of the same lengths raises the product with it more; rows without a gradient, and
+    rows of zeros, stay."""
+    x, d = rng.standard_normal((2, 6, 4))
+    x[2], d[3] = 0, 0
+    change = stages.worst(x, d, 0.1)
+    lengths, most = (np.linalg.norm(rows, axis=1) for rows in (change, 0.1 * x))
+    np.testing.assert_allclose(lengths, np.where(d.any(axis=1), most, 0), rtol=1e-12)
+    np.testing.assert_allclose((change * d).sum(1), lengths * np.linalg.norm(d, axis=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1 - 1e-9])

@@ -19,7 +19,7 @@ from carryline.errors import ConfigError, DataError, ModelError, OutputError, Tr
 from carryline.recurrence import _kernels
 from carryline.text.table import Reading
 from carryline.text.vectors import Vectors, words_of
-from carryline.training import corpus, skipgram, vectors
+from carryline.training import corpus, language, passes, skipgram
 from carryline.training.corpus import Numbers
 from carryline.training.progress import Callback
 from carryline.training.skipgram import Settings, SkipGram, kept, negatives, rounds
@@ -283,7 +283,7 @@ class Stop(Callback):
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skipgram, "STRETCH", 50)
-    monkeypatch.setattr(vectors, "_BLOCK", 400)
+    monkeypatch.setattr(passes, "_BLOCK", 400)
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_another_run_is_not_gone_on_with(task_of: Callable[..., Task], texts: Pa
 def test_rates_that_run_away_are_an_error(task_of: Callable[..., Task]) -> None:
     with (
         np.errstate(all="ignore"),
-        pytest.raises(TrainingError, match=r"not finite any more.*smaller rate than 1"),
+        pytest.raises(TrainingError, match=r"not finite any more.*smaller rate"),
     ):
         learn(task_of(rate=1, epochs=300, negatives=50), Stop(), 1)
 
@@ -411,3 +411,31 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
         learn(task_of(), Stop(at, fail), 1)
     assert bits(learn(task_of(resume=True), again := Stop(), 1)) == bits(whole)
     assert again.steps == 39 - ((at - 1) // 13 * 13 if fail else at)
+
+
+def test_a_layer_learns_to_read_the_vectors(
+    task_of: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is stopped and gone on with, in the vectors' epochs and in its own."""
+    monkeypatch.setattr(language, "TOGETHER", 500)
+    settings = {"hidden": 5, "passes": 2}
+    whole = learn(task_of("whole", **settings), every := Stop(), 1)
+    assert whole.layer is not None
+    assert {value.shape for value in whole.layer.values()} == {(20, 12), (20, 5), (20,)}
+    assert whole.about["layer_loss"][1] < whole.about["layer_loss"][0] < np.log(18)
+    assert any("reading, pass 2: loss" in text for text in every.said)
+    assert bits(learn(task_of("alone"), Stop(), 1))[:3] == bits(whole)[:3]
+    for at in (2, 5, every.steps - 1, every.steps):
+        with pytest.raises(KeyboardInterrupt):
+            learn(task_of(f"at{at}", **settings), Stop(at), 1)
+        again = learn(task_of(f"at{at}", resume=True, **settings), Stop(), 2)
+        assert bits(again) == bits(whole)
+        assert again.layer is not None
+        for name, value in whole.layer.items():
+            assert np.array_equal(again.layer[name], value), (at, name)
+
+
+def test_a_layer_needs_two_words_to_learn(texts: Path, task_of: Callable[..., Task]) -> None:
+    texts.write_text("aa\n" * 9)
+    with pytest.raises(DataError, match="no text has two words.*--hidden 0"):
+        learn(task_of(hidden=5), Stop(), 1)

@@ -26,6 +26,8 @@ _NUMBERS = (  # options by setting, their defaults and helps
     ("sample", 1e-4, "Frequency beyond which words are left out by chance; 0: none."),
     ("epochs", 4, "Passes over the texts."),
     ("rate", 0.025, "Learning rate of the first step; it falls evenly to almost 0."),
+    ("hidden", 0, "Units of a recurrent layer that learns to read the vectors; 0: none."),
+    ("passes", 2, "Of that layer over the texts."),
     ("seed", 0, "Same seed, same vectors."),
 )
 

@@ -25,7 +25,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 KEEPS = ("loss", "accuracy", "macro_f1", "last")
 PRECISIONS = ("fp32", "bf16")
 # After the first model files were written: when absent, the default.
-ADDED = ("precision", "keep", "average", "vectors", "linear", "folds")
+ADDED = ("precision", "keep", "average", "vectors", "linear", "folds", "adversarial")
 # What the weights belong to: a model that is trained further has these as they were.
 NETWORK = (
     "vocabulary", "embedding", "cell", "hidden", "bidirectional", "pooling", "dense", "mask",
@@ -118,6 +118,10 @@ class Config:
     patience: int = _setting(0,
         "stop after so many epochs that were no better by `keep`; 0: never",
         "{} >= 0", lambda n: n >= 0)
+    adversarial: float = _setting(0.0,
+        "train each batch also with its embeddings changed for the worse, each by this share of "
+        "its length (Miyato et al. 2017), at twice the cost; 0: not", "0 <= {} < 1",
+        lambda share: 0 <= share < 1)
     class_weights: str = _choice("none", "balanced: each class counts alike, however rare",
         CLASS_WEIGHTS)
     precision: str = _choice("fp32", "of the recurrence's factors; bf16 is faster", PRECISIONS)

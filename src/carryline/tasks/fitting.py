@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from carryline.evaluation.baseline import baseline
 from carryline.model import network
 from carryline.model.config import Config
@@ -24,10 +21,11 @@ from carryline.tasks.fitted import Fitted
 from carryline.tasks.folds import mean_figures, turns, validated
 from carryline.tasks.members import mixed
 from carryline.tasks.parts import Part, Parts, made
+from carryline.tasks.start import start
 from carryline.tasks.vocabulary import vocabulary
 from carryline.text.bags import Bags
 from carryline.text.cut import Cut
-from carryline.text.data import Dataset, Label
+from carryline.text.data import Dataset
 from carryline.training import linear, loop, losses, table
 from carryline.training.folder import NOWHERE, Place
 from carryline.training.loop import Run
@@ -171,7 +169,7 @@ class _Fitting:
             config, len(parts.classes), tokenizer.rows, self.threads, self.watcher,
             place.folder, place.source,
         )  # fmt: skip
-        run.start = _start(self.known, parts.classes, self.watcher)
+        run.start = start(config, parts.classes, self.known, lexicon, self.watcher)
         candidates = self._candidates(parts, lexicon, linear) if config.linear else []
         held = None if parts.valid is None else parts.valid.labelled(tokenizer)
         if lexicon is None:
@@ -247,20 +245,3 @@ def compare(model: Fitted, parts: Parts, watcher: Callback) -> None:
                 baseline(train.texts, train.targets, valid.texts, valid.targets, parts.classes)
             )
         model.metrics["baseline"] = mean_figures(found)
-
-
-def _start(
-    known: Fitted | None, classes: list[Label], watcher: Callback
-) -> dict[str, NDArray[np.float32]] | None:
-    """The weights to go on from, without the head when it is for other classes."""
-    if known is None:
-        return None
-    if classes == known.classes:
-        watcher.message("going on from trained weights")
-        return dict(known.network.weights)
-    shared = len(set(map(str, classes)) & set(map(str, known.classes)))
-    watcher.message(
-        f"going on from trained weights with a new head: {len(classes)} classes, of which the "
-        f"model knew {shared}"
-    )
-    return {n: value for n, value in known.network.weights.items() if not n.startswith("head.")}

@@ -7,7 +7,13 @@ A file is safetensors, plain data:
     vectors   float32 or float16 [words, width]; or, in few bits (`codes.py`), in its place
     codes     uint8 [words, bytes], levels float32 [2^bits], scales float32 [words]
 
-and in its metadata `format`, `bits`, `width` and `about`, which is JSON.
+With a recurrent layer that has learned to read them (`training/language.py`) further
+
+    layer     W and U side by side [2 * 4 hidden, width + hidden], the forward direction's first, in
+              as many bits as the vectors, but 8 at least: `layer`, or `layer.codes` and so on
+    bias      float32 [2 * 4 hidden]
+
+and in its metadata `format`, `bits`, `width`, with a layer `hidden`, and `about`, which is JSON.
 """
 
 from __future__ import annotations
@@ -29,11 +35,13 @@ from carryline import files
 from carryline.errors import ConfigError, ModelError
 from carryline.recurrence.memory import empty
 from carryline.text import codes
+from carryline.text import layer as layers
 from carryline.text.words import parts, words
 
-FORMAT = 1
+FORMAT = 2  # 1 had no layer
 BITS = (*codes.BITS, 16, 32)  # of a value in a file
-MOST_WORDS, WIDEST = 1 << 22, 1 << 12
+LEAST_OF_LAYER = 8  # bits of a value
+MOST_WORDS, WIDEST = 1 << 22, 1 << 12  # words; values of a vector, or units of the layer
 LARGEST = 1 << 34  # bytes of a file
 LONGEST_WORDS = 1 << 28  # bytes of all words
 ENGLISH = Path(__file__).with_name("english.safetensors")  # the vectors that come with Carryline
@@ -68,12 +76,15 @@ def frequent_words(texts: Iterable[str], least: int) -> list[str]:
 @dataclass(frozen=True, eq=False)
 class Vectors:
     """words: the most frequent first, none twice; counts: [words] how often each was there; matrix:
-    [words, width], begins on a cache line. about: what was learned from and how, JSON-ready."""
+    [words, width], begins on a cache line. about: what was learned from and how, JSON-ready.
+    layer: the weights of a recurrent layer that has learned to read them (see `layer.py`), if any.
+    """
 
     words: list[str]
     counts: NDArray[np.int64]
     matrix: NDArray[np.float32]
     about: dict[str, Any]
+    layer: layers.Layer | None = None
 
     @cached_property
     def by_word(self) -> dict[str, int]:
@@ -111,7 +122,8 @@ class Vectors:
     def save(self, path: str | Path, bits: int = 16) -> None:
         """Write a file, whole or not at all.
 
-        bits: of a value: 32 as they are, 16 (float16), 8 or 4. Raises `ConfigError` for others.
+        bits: of a value: 32 as they are, 16 (float16), 8 or 4; of the layer's, 8 at least. Raises
+        `ConfigError` for others.
         """
         if bits not in BITS:
             raise ConfigError(f"bits is one of {', '.join(map(str, BITS))}, it is {bits!r}")
@@ -119,13 +131,21 @@ class Vectors:
             "words": np.frombuffer("\n".join(self.words).encode(), np.uint8),
             "counts": np.ascontiguousarray(self.counts, np.int64),
         }
-        if bits in codes.BITS:
-            arrays |= codes.encode(self.matrix, bits)
-        else:
-            arrays["vectors"] = self.matrix.astype(np.float16 if bits == 16 else np.float32)
         about = {"format": FORMAT, "bits": bits, "width": self.matrix.shape[1]}
+        arrays |= _stored(self.matrix, bits, "vectors", "")
+        if self.layer is not None:
+            both, arrays["bias"] = layers.side_by_side(self.layer)
+            arrays |= _stored(both, max(bits, LEAST_OF_LAYER), "layer", "layer.")
+            about["hidden"] = len(both) // 8
         notes = {key: str(value) for key, value in about.items()}
         files.write_whole(Path(path), save(arrays, notes | {"about": json.dumps(self.about)}))
+
+
+def _stored(matrix: NDArray[np.float32], bits: int, name: str, prefix: str) -> dict[str, Any]:
+    """A matrix as it lies in a file: under its name, or under those of its codes."""
+    if bits in codes.BITS:
+        return {f"{prefix}{key}": value for key, value in codes.encode(matrix, bits).items()}
+    return {name: matrix.astype(np.float16 if bits == 16 else np.float32)}
 
 
 class _Content:
@@ -165,12 +185,15 @@ class _Content:
 
 
 def _read(content: _Content) -> Vectors:
-    if content.number("format", 1, 1 << 20) != FORMAT:
-        raise content.wrong(f"its format must be {FORMAT}; a newer Carryline wrote it")
+    if content.number("format", 1, 1 << 20) > FORMAT:
+        raise content.wrong(f"its format must be {FORMAT} at most; a newer Carryline wrote it")
     bits, width = content.number("bits", 1, 32), content.number("width", 1, WIDEST)
     if bits not in BITS:
         raise content.wrong(f"bits is one of {', '.join(map(str, BITS))}, it is {bits}")
-    names = {"words", "counts"} | ({"codes", "levels", "scales"} if bits < 16 else {"vectors"})
+    hidden = content.number("hidden", 1, WIDEST) if "hidden" in content.notes else 0
+    of_layer = max(bits, LEAST_OF_LAYER)
+    names = {"words", "counts", *_names(bits, "vectors", "")}
+    names |= {"bias", *_names(of_layer, "layer", "layer.")} if hidden else set()
     if content.names != names:
         raise content.wrong(
             f"its tensors must be {sorted(names)}, they are {sorted(content.names)}"
@@ -179,16 +202,34 @@ def _read(content: _Content) -> Vectors:
     counts = content.tensor("counts", "I64", (len(found),))
     if (counts < 0).any() or (np.diff(counts) > 0).any():
         raise content.wrong("counts must not be below 0 and never rise")
-    matrix = empty((len(found), width), np.float32, lasting=True)
-    if bits < 16:
-        stored = content.tensor("codes", "U8", (len(found), codes.stored_width(width, bits)))
-        levels = content.tensor("levels", "F32", (1 << bits,))
-        codes.decode(stored, levels, content.tensor("scales", "F32", (len(found),)), matrix)
-        if not np.isfinite(matrix).all():
-            raise content.wrong("a level times a scale is not finite")
-    else:
-        matrix[:] = content.tensor("vectors", f"F{bits}", (len(found), width))
-    return Vectors(found, counts, matrix, _about(content))
+    matrix = _matrix(content, (len(found), width), bits, "vectors", "")
+    layer = None
+    if hidden:
+        both = _matrix(content, (8 * hidden, width + hidden), of_layer, "layer", "layer.")
+        layer = layers.apart(both, content.tensor("bias", "F32", (8 * hidden,)))
+    return Vectors(found, counts, matrix, _about(content), layer)
+
+
+def _names(bits: int, name: str, prefix: str) -> set[str]:
+    """Of the tensors that `_stored` gives."""
+    return {f"{prefix}{key}" for key in ("codes", "levels", "scales")} if bits < 16 else {name}
+
+
+def _matrix(
+    content: _Content, shape: tuple[int, int], bits: int, name: str, prefix: str
+) -> NDArray[np.float32]:
+    """What `_stored` was given."""
+    rows, width = shape
+    matrix = empty(shape, np.float32, lasting=True)
+    if bits >= 16:
+        matrix[:] = content.tensor(name, f"F{bits}", shape)
+        return matrix
+    stored = content.tensor(f"{prefix}codes", "U8", (rows, codes.stored_width(width, bits)))
+    levels = content.tensor(f"{prefix}levels", "F32", (1 << bits,))
+    codes.decode(stored, levels, content.tensor(f"{prefix}scales", "F32", (rows,)), matrix)
+    if not np.isfinite(matrix).all():
+        raise content.wrong("a level times a scale is not finite")
+    return matrix
 
 
 def _words(content: _Content) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 # What for: the first weights, an epoch's batches, a step's dropout, an epoch of word vectors, first
-# weights of what is no word of vectors, in which turn a text is held out.
-WEIGHTS, ORDER, DROPOUT, VECTORS, WORDS, FOLDS = range(6)
+# weights of what is no word of vectors, in which turn a text is held out, words that stand for all
+# in a language model.
+WEIGHTS, ORDER, DROPOUT, VECTORS, WORDS, FOLDS, LANGUAGE = range(7)
 
 
 def generator(seed: int, purpose: int, epoch: int = 0, step: int = 0) -> np.random.Generator:

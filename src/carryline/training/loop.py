@@ -24,12 +24,12 @@ from carryline.training import checkpoint, losses, model
 from carryline.training.adam import Adam
 from carryline.training.batches import epoch_batches
 from carryline.training.checkpoint import Checkpoint
-from carryline.training.draws import DROPOUT, WEIGHTS, generator
+from carryline.training.draws import WEIGHTS, generator
 from carryline.training.folder import FREE
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
 from carryline.training.rate import learning_rate
-from carryline.training.stages import Way
+from carryline.training.step import step
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,18 +169,14 @@ class Trainer:
 
         place: its epoch (from 1) and its number there (from 0), by which dropout draws.
         """
-        config, way = self.run.config, Way()
-        rng = generator(config.seed, DROPOUT, *place) if config.dropout else None
-        if not config.mask:
+        if not self.run.config.mask:
             batch = batch.filled(int(batch.lengths.max(initial=0)), network.PAD)
-        order = batch.plan.order
-        ranked, shares = targets[order], None if weights is None else weights[order]
         with memory.passing():  # what a step makes is gone at its end, but for packed weights
-            logits = model.logits(config, self.readable, batch, way, self.run.threads, rng)
-            loss = way(losses.loss(logits, ranked, shares))
-            _, gradients = way.back(1.0)
-            self.optimizer.step(gradients, rate)
-        return loss, losses.right(logits, ranked)
+            found = step(
+                self.run.config, self.readable, batch, targets, weights, place, self.run.threads
+            )
+            self.optimizer.step(found.gradients, rate)
+        return found.loss, found.right
 
     def finish(self, row: dict[str, Any]) -> bool:
         """Evaluate as the saved model will, note the epoch, keep the best weights."""

@@ -26,11 +26,13 @@ def logits(
     way: Way,
     threads: int,
     rng: np.random.Generator | None = None,
+    shift: Array | None = None,
 ) -> Array:
     """[texts, outputs] by rank (see `Ragged.plan`); all stages are passed on the way.
 
     weights: named and shaped as in `network.parameter_shapes`, float32 or float64; the embedding
-    is read as `weight[ids]`. rng: what dropout draws from; None for no dropout.
+    is read as `weight[ids]`. rng: what dropout draws from; None for no dropout. shift: what is
+    added to the embeddings of the batch's different ids, rising.
     """
     plan = ragged.plan
 
@@ -41,7 +43,7 @@ def logits(
     cell, last = cells.CELLS[config.cell], len(config.hidden) - 1
     row: kernels.Rows | None
     ids, row = kernels.distinct(ragged.values, plan, len(weights[EMBEDDING]))
-    x = way(stages.embedding(weights[EMBEDDING], ids), "embedding")
+    x = way(stages.embedding(weights[EMBEDDING], ids, shift), "embedding")
     for number in range(len(config.hidden)):
         # Embeddings are dropped by distinct token, so that all its places in the batch agree (Gal &
         # Ghahramani 2016) and each is still projected once.

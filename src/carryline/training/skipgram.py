@@ -43,7 +43,7 @@ _LEAST_RATE = 1e-4  # of the first
 _LIMITS = {
     "words": (1, MOST_WORDS), "least": (1, 1 << 30), "width": (1, WIDEST), "window": (1, 100),
     "negatives": (1, 100), "sample": (0, 1), "epochs": (1, 1000), "rate": (1e-9, 1),
-    "seed": (0, (1 << 64) - 1),
+    "hidden": (0, 1 << 12), "passes": (1, 1000), "seed": (0, (1 << 64) - 1),
 }  # fmt: skip
 
 
@@ -52,6 +52,8 @@ class Settings:
     """words: the most frequent ones, at most; least: how often a word must be there. width: values
     of a vector; window: words on each side at most; negatives: drawn for a word; sample: the
     frequency beyond which words are left out by chance, 0 for none; rate: of the first step.
+    hidden: state size of a recurrent layer that learns to read them (`language.py`), 0 for none;
+    passes: its own, over the texts.
 
     Raises `ConfigError` for a value out of range.
     """
@@ -64,6 +66,8 @@ class Settings:
     sample: float = 1e-4
     epochs: int = 4
     rate: float = 0.025
+    hidden: int = 0
+    passes: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,7 +129,7 @@ def kept(counts: NDArray[np.int64], sample: float) -> Chances:
 def negatives(counts: NDArray[np.int64]) -> tuple[Chances, NDArray[np.int32]]:
     """Walker's aliases (Vose 1991) of words drawn evenly, [words] each: the number below which a
     second one must be for the word itself to be taken, and the word to take else."""
-    share = len(counts) * _drawn(counts)
+    share = len(counts) * drawn_by(counts)
     chance, other = share.tolist(), np.arange(len(share), dtype=np.int32)
     small = [word for word, value in enumerate(chance) if value < 1]
     large = [word for word, value in enumerate(chance) if value >= 1]
@@ -141,15 +145,15 @@ def negatives(counts: NDArray[np.int64]) -> tuple[Chances, NDArray[np.int32]]:
 def rounds(settings: Settings, counts: NDArray[np.int64]) -> tuple[int, int]:
     """How many stretches are a round, and the words of each."""
     share = counts / counts.sum() * (kept(counts, settings.sample) / 2**32)
-    as_output = share + settings.negatives * _drawn(counts) * share.sum()
+    as_output = share + settings.negatives * drawn_by(counts) * share.sum()
     as_input = share * (1 + settings.negatives)
     steps = (settings.window + 1) * float(np.maximum(as_output, as_input).max())  # for each word
     stretch = min(STRETCH, int(_MOST_STEPS / (settings.rate * steps)))
     return (SHARDS, stretch) if stretch >= min(_FEW, STRETCH) else (1, STRETCH)
 
 
-def _drawn(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[words] the chance of each to be a negative."""
+def drawn_by(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[words] the chance of each to be drawn against others."""
     weight = counts.astype(np.float64) ** _POWER
     drawn: NDArray[np.float64] = weight / weight.sum()
     return drawn

@@ -82,13 +82,31 @@ def _together(one: Any, other: Any) -> Any:
     return one + other
 
 
-def embedding(weight: Any, ids: NDArray[np.int64]) -> tuple[Array, Back]:
-    """The rows `ids` (rising, none twice) of weight [vocabulary, width]: e = E[id]."""
+def embedding(
+    weight: Any, ids: NDArray[np.int64], shift: Array | None = None
+) -> tuple[Array, Back]:
+    """The rows `ids` (rising, none twice) of weight [vocabulary, width]: e = E[id] + shift.
 
-    def back(d: Array) -> tuple[None, Gradients]:
-        return None, {"weight": Rows(ids, d)}
+    The gradient by the input is that by the rows, for `worst`.
+    """
 
-    return weight[ids], back
+    def back(d: Array) -> tuple[Array, Gradients]:
+        return d, {"weight": Rows(ids, d)}
+
+    return weight[ids] if shift is None else weight[ids] + shift, back
+
+
+def worst(x: Array, d: Array, size: float) -> Array:
+    """The change of rows x that makes the loss rise most, as far as its gradient d by them tells:
+    s |x| d / |d|, row by row (Miyato et al. 2017, of words for texts).
+
+    Its length is a share of the row's own: there is nothing to gain by long ones.
+    """
+    length = np.linalg.norm(d, axis=1, keepdims=True)
+    change: Array = d * (
+        size * np.linalg.norm(x, axis=1, keepdims=True) / np.maximum(length, 1e-30)
+    )
+    return change
 
 
 def dropout(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from carryline import files
-from carryline.errors import ConfigError, ModelError, OutputError, TrainingError
+from carryline.errors import ConfigError, ModelError, OutputError
 from carryline.recurrence.machine import checked_threads
 from carryline.text import streams
 from carryline.text.data import digest_of, told
@@ -27,12 +27,12 @@ from carryline.text.vectors import Vectors
 from carryline.training import checkpoint, folder
 from carryline.training.checkpoint import NAME, Arrays, Checkpoint
 from carryline.training.corpus import Counted, Ids, Numbers, written
+from carryline.training.passes import LanguagePasses, SkipGramPasses
 from carryline.training.process import patient_ctrl_c
 from carryline.training.progress import Callback
-from carryline.training.skipgram import Settings, SkipGram
+from carryline.training.skipgram import Settings
 
 OFTEN = 300.0  # seconds between two checkpoints within an epoch
-_BLOCK = 500_000  # words between two looks at the keyboard
 _TOLD = 10.0  # seconds between two lines while texts are read
 
 
@@ -138,12 +138,10 @@ class _Run:
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
-        self.model = SkipGram(task.settings, self.counted.counts)
-        self.done = 0
-        self.history: list[list[float]] = []  # of each epoch: loss, terms, seconds
+        self.skipping = SkipGramPasses(task.settings, self.counted.counts, self.ids, threads)
+        self._language: LanguagePasses | None = None
         if found and (state := self._found(NAME)):
-            self.model.inputs, self.model.outputs = state.arrays["inputs"], state.arrays["outputs"]
-            self.done, self.history = state.notes["done"], state.notes["history"]
+            self._restore(state)
 
     def _found(self, name: str) -> Checkpoint | None:
         """What an earlier run left. Raises `ConfigError` when that was another run."""
@@ -214,54 +212,50 @@ class _Run:
         self.watcher.message(f"the text is taken from column {column!r} (--text names another)")
 
     def train(self) -> None:
-        """All epochs from where it is. Ctrl-C ends it between two blocks and keeps what is done."""
-        total, saved = len(self.ids), time.monotonic()
+        """All that is left to learn. Ctrl-C ends it between two blocks and keeps what is done."""
         with patient_ctrl_c() as stop_if_asked:
-            while self.done < self.task.settings.epochs * total:
-                self._block(total)
-                if self.done % total == 0 or time.monotonic() - saved > OFTEN:
-                    self._save()
-                    saved = time.monotonic()
-                try:
-                    stop_if_asked()
-                except KeyboardInterrupt:
-                    self._save()
-                    raise
+            self._go_on(self.skipping, stop_if_asked)
+            if self.task.settings.hidden:
+                self._go_on(self.language(), stop_if_asked)
 
-    def _block(self, total: int) -> None:
-        epochs = self.task.settings.epochs
-        epoch, place = divmod(self.done, total)
-        rounds = max(1, _BLOCK // self.model.round)
-        ids = self.ids[place : place + rounds * self.model.round]
-        began = time.perf_counter()
-        loss, terms = self.model.step(ids, epoch, place, total, self.threads)
-        if place == 0:
-            self.history.append([0.0, 0, 0.0])
-        row = self.history[epoch]
-        row[0], row[1], row[2] = row[0] + loss, row[1] + terms, row[2] + time.perf_counter() - began
-        mean = row[0] / max(1, row[1])
-        if not np.isfinite(mean):
-            raise TrainingError(
-                f"the loss is not finite any more in epoch {epoch + 1}; a smaller "
-                f"rate than {self.task.settings.rate} may help"
-            )
-        self.done += len(ids)
-        self.watcher.step(epoch + 1, epochs, place + len(ids), total, mean)
-        if self.done % total == 0:
-            self.watcher.message(
-                f"epoch {epoch + 1}: loss {mean:.4f}; {row[2]:.1f} s, "
-                f"{self.counted.counts.sum() / row[2]:,.0f} words/s"
-            )
-            if not row[1]:
-                self.watcher.message("hardly a word was learned from; --sample 0 leaves none out")
+    def _go_on(
+        self, passes: SkipGramPasses | LanguagePasses, stop_if_asked: Callable[[], None]
+    ) -> None:
+        saved = time.monotonic()
+        while not passes.ended:
+            if passes.advance(self.watcher) or time.monotonic() - saved > OFTEN:
+                self._save()
+                saved = time.monotonic()
+            try:
+                stop_if_asked()
+            except KeyboardInterrupt:
+                self._save()
+                raise
+
+    def language(self) -> LanguagePasses:
+        """The language model of the vectors, which are learned; as an earlier run left it."""
+        if self._language is None:
+            self._language = LanguagePasses(
+                self.task.settings, self.counted.counts, self.skipping.model.inputs, self.ids,
+                self.threads,
+            )  # fmt: skip
+        return self._language
 
     def _save(self) -> None:
-        arrays: Arrays = {"inputs": self.model.inputs, "outputs": self.model.outputs}
-        notes = {"about": self.about, "done": self.done, "history": self.history}
+        arrays, notes = self.skipping.state()
+        notes |= {"about": self.about}
+        if self._language is not None:
+            more, notes["language"] = self._language.state()
+            arrays |= {f"language/{name}": value for name, value in more.items()}
         checkpoint.write(self.task.folder, Checkpoint(arrays, notes))
 
+    def _restore(self, state: Checkpoint) -> None:
+        self.skipping.restore(state.arrays, state.notes)
+        if "language" in state.notes:
+            self.language().restore(state.part("language"), state.notes["language"])
+
     def vectors(self) -> Vectors:
-        """What was learned: the inputs."""
+        """What was learned: the inputs of skip-gram and, if there is one, the layer."""
         import carryline
 
         sources = [
@@ -278,9 +272,13 @@ class _Run:
             "texts": self.counted.texts,
             "words": self.counted.total,
             "pruned": self.counted.pruned,
-            "loss": [row[0] / max(1, row[1]) for row in self.history],
+            "loss": self.skipping.history.losses,
         }
-        return Vectors(self.counted.words, self.counted.counts, self.model.inputs, about)
+        layer = None
+        if self._language is not None:
+            layer, about["layer_loss"] = self._language.model.layer, self._language.history.losses
+        vectors = self.skipping.model.inputs
+        return Vectors(self.counted.words, self.counted.counts, vectors, about, layer)
 
 
 def _digest(source: str) -> str | None:
