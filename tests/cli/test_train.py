@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from carryline.model import storage
+from carryline.text.vectors import Vectors
 from commands import (
     EPOCHS,
     RESULT,
@@ -29,6 +31,7 @@ from commands import (
     weights,
     write,
 )
+from lexicons import vectors_file
 
 # --- train
 
@@ -414,3 +417,45 @@ def test_weights_that_are_not_finite_are_never_kept(train_csv: Path, tmp_path: P
                 done("predict", out, "a")
             else:
                 assert "finite" in result.stderr
+
+
+# --- texts without labels
+
+
+def test_word_vectors_of_ones_own_texts(train_csv: Path, tmp_path: Path) -> None:
+    texts = write(tmp_path / "more.csv", [(text,) for text, _ in sentences(300)], header="text")
+    out = tmp_path / "m"
+    small = ["--preset", "lecture", "--set", "hidden=6", "--epochs", 1, "--threads", 1]
+    result = done("train", train_csv, *small, "--unlabelled", texts, "--out", out)
+    file = tmp_path / "m.vectors"
+    assert f"word vectors: {file}, for other models too" in result.stderr
+    found = Vectors.load(file)
+    assert [source["name"] for source in found.about["sources"]] == ["more.csv"]
+    assert len(found.about["loss"]) == 20  # of so few words
+    assert found.layer is not None
+    assert found.layer["recurrence.weight_hh_l0"].shape == (24, 6)
+    assert "begins as one that has learned to read" in result.stderr
+    config = json.loads((out / "config.json").read_text())["config"]
+    assert config["vectors"].startswith("m.vectors ")
+    assert (out / "vectors.safetensors").read_bytes() == file.read_bytes()
+
+    def again(*options: Any) -> list[Any]:
+        return ["train", train_csv, *small, *options, "--out", out]
+
+    shutil.rmtree(out)
+    before = file.read_bytes()
+    result = done(*again("--unlabelled", texts, "--resume"))
+    assert f"word vectors: {file}, as they were learned before" in result.stderr
+    assert file.read_bytes() == before
+
+
+def test_unlabelled_texts_that_are_refused(train_csv: Path, tmp_path: Path) -> None:
+    texts = write(tmp_path / "more.csv", [(text,) for text, _ in sentences(60)], header="text")
+    arguments = ["train", train_csv, "--unlabelled", texts, "--out", tmp_path / "m"]
+    assert "not both" in fails(2, *arguments, "--vectors", "english")
+    assert "not both" in fails(2, *arguments, "--set", "vectors=none")
+    assert "no such file" in fails(2, *arguments, "--unlabelled", tmp_path / "none.csv").lower()
+    assert [path.name for path in tmp_path.iterdir()] == ["more.csv"]
+    vectors_file(tmp_path / "m.vectors")
+    said = fails(2, *arguments)
+    assert "other settings" in said or "other texts" in said

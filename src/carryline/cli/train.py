@@ -47,6 +47,13 @@ FRACTION = 0.1  # of the texts, held out for validation when nothing else is sai
     help="Word vectors to begin with: a file of `carryline vectors`, or english; short for --set "
     "vectors=VECTORS.",
 )
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    metavar="TEXTS",
+    help="Texts without labels, as for `carryline vectors`, from which word vectors are learned "
+    "first, to DIR.vectors; then as --vectors DIR.vectors. May be given several times.",
+)
 @click.option("--epochs", type=int, metavar="N", help="Passes over DATA; short for --set epochs=N.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same model; --set seed=N.")
 @options.threads
@@ -79,6 +86,7 @@ def command(
     preset: str | None,
     settings: dict[str, str],
     vectors: str | None,
+    unlabelled: tuple[str, ...],
     epochs: int | None,
     seed: int | None,
     threads: int | None,
@@ -113,9 +121,12 @@ def command(
       carryline train train.parquet --valid valid.parquet --preset lecture --epochs 2 --out model
       carryline train reviews.csv --preset base --epochs 12 --out model --resume
       carryline train more.csv --from model --epochs 2 --out better
+      carryline train tickets.csv --unlabelled all-tickets.jsonl --out model
     """
     if valid is not None and valid_fraction is not None:
         raise click.UsageError("give either --valid or --valid-fraction, not both")
+    if unlabelled and (vectors or "vectors" in settings):
+        raise click.UsageError("give either --unlabelled or vectors, not both")
     changes = options.overrides(settings, vectors=vectors, epochs=epochs, seed=seed)
     from carryline.text.readers import check_packages
     from carryline.training.folder import Place, beside
@@ -123,9 +134,11 @@ def command(
     if resume and (complete := _complete(out, beside(out), preset, changes)):
         click.echo(f"{out} is complete, there is nothing to go on with", err=True)
         return _show(complete, out, as_json)
-    check_packages([*data, *([] if valid is None else [valid])])
+    check_packages([*data, *unlabelled, *([] if valid is None else [valid])])
     place = Place.of(out, None, resume)
     place.check()
+    if unlabelled:
+        changes |= _learned(unlabelled, out, preset, changes, threads, reading)
     classifier = _classifier(preset, changes, start)
     dataset = options.read(data, **reading)
     validation: Validation = FRACTION if valid_fraction is None else valid_fraction
@@ -149,6 +162,23 @@ def command(
     if classifier.interrupted:
         click.echo("stopped early; the same command with --resume goes on", err=True)
     click.echo(f'model: {out}\nnext:  carryline predict {shlex.quote(str(out))} "..."', err=True)
+
+
+def _learned(
+    texts: tuple[str, ...],
+    out: Path,
+    preset: str | None,
+    changes: dict[str, Any],
+    threads: int | None,
+    reading: dict[str, Any],
+) -> dict[str, Any]:
+    """The settings by which a model begins with vectors of these texts."""
+    from carryline.cli.unlabelled import learned
+    from carryline.tasks.classifier import TextClassifier
+
+    config = TextClassifier(preset or "auto", **changes).config  # refused before they are read
+    hidden = config.hidden[0] if config.cell == "lstm" else 0
+    return {"vectors": str(learned(texts, out, hidden=hidden, threads=threads, **reading))}
 
 
 def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None) -> TextClassifier:

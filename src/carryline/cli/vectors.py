@@ -24,10 +24,10 @@ _NUMBERS = (  # options by setting, their defaults and helps
     ("window", 6, "Words on each side that a word is to tell, at most."),
     ("negatives", 8, "Words drawn against each word."),
     ("sample", 1e-4, "Frequency beyond which words are left out by chance; 0: none."),
-    ("epochs", 4, "Passes over the texts."),
+    ("epochs", 0, "Passes over the texts; 0: 4, and up to 20 of less than ten million words."),
     ("rate", 0.025, "Learning rate of the first step; it falls evenly to almost 0."),
     ("hidden", 0, "Units of a recurrent layer that learns to read the vectors; 0: none."),
-    ("passes", 2, "Of that layer over the texts."),
+    ("passes", 0, "Of that layer over the texts; 0: half as many as epochs by 0."),
     ("seed", 0, "Same seed, same vectors."),
 )
 

@@ -20,7 +20,7 @@ same bits. A window crosses neither the end of a text nor that of a stretch.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,8 @@ _POWER = 0.75  # of the counts, for negatives
 _LEAST_RATE = 1e-4  # of the first
 _LIMITS = {
     "words": (1, MOST_WORDS), "least": (1, 1 << 30), "width": (1, WIDEST), "window": (1, 100),
-    "negatives": (1, 100), "sample": (0, 1), "epochs": (1, 1000), "rate": (1e-9, 1),
-    "hidden": (0, 1 << 12), "passes": (1, 1000), "seed": (0, (1 << 64) - 1),
+    "negatives": (1, 100), "sample": (0, 1), "epochs": (0, 1000), "rate": (1e-9, 1),
+    "hidden": (0, 1 << 12), "passes": (0, 1000), "seed": (0, (1 << 64) - 1),
 }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ class Settings:
     of a vector; window: words on each side at most; negatives: drawn for a word; sample: the
     frequency beyond which words are left out by chance, 0 for none; rate: of the first step.
     hidden: state size of a recurrent layer that learns to read them (`language.py`), 0 for none;
-    passes: its own, over the texts.
+    passes: its own, over the texts. epochs, passes: 0 for as many as `for_words` has.
 
     Raises `ConfigError` for a value out of range.
     """
@@ -64,10 +64,10 @@ class Settings:
     window: int = 6
     negatives: int = 8
     sample: float = 1e-4
-    epochs: int = 4
+    epochs: int = 0
     rate: float = 0.025
     hidden: int = 0
-    passes: int = 2
+    passes: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +76,13 @@ class Settings:
             value = getattr(self, field.name)
             if not low <= value <= high:
                 raise ConfigError(f"{low} <= {field.name} <= {high}, it is {value}")
+
+    def for_words(self, words: int) -> Settings:
+        """With epochs and passes for texts of so many words: 4 and 2, of fewer than ten million
+        so many that 40 and 20 million words are read, but 20 and 10 at most."""
+        often = min(20, max(4, 40_000_000 // max(1, words)))
+        epochs, passes = self.epochs or often, self.passes or often // 2
+        return replace(self, epochs=epochs, passes=passes)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings by name, JSON-ready."""
@@ -86,7 +93,8 @@ class SkipGram:
     """Vectors that are being learned: inputs and outputs, [words, width], changed in place."""
 
     def __init__(self, settings: Settings, counts: NDArray[np.int64]) -> None:
-        self.settings, shape = settings, (len(counts), settings.width)
+        self.settings = settings = settings.for_words(int(counts.sum()))
+        shape = len(counts), settings.width
         drawn = draws.generator(settings.seed, draws.WEIGHTS).random(shape, np.float32)
         self.inputs: Floats = (drawn - np.float32(0.5)) / np.float32(settings.width)
         self.outputs: Floats = np.zeros(shape, np.float32)

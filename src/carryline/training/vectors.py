@@ -138,7 +138,8 @@ class _Run:
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
-        self.skipping = SkipGramPasses(task.settings, self.counted.counts, self.ids, threads)
+        self.settings = task.settings.for_words(int(self.counted.counts.sum()))
+        self.skipping = SkipGramPasses(self.settings, self.counted.counts, self.ids, threads)
         self._language: LanguagePasses | None = None
         if found and (state := self._found(NAME)):
             self._restore(state)
@@ -215,7 +216,7 @@ class _Run:
         """All that is left to learn. Ctrl-C ends it between two blocks and keeps what is done."""
         with patient_ctrl_c() as stop_if_asked:
             self._go_on(self.skipping, stop_if_asked)
-            if self.task.settings.hidden:
+            if self.settings.hidden:
                 self._go_on(self.language(), stop_if_asked)
 
     def _go_on(
@@ -236,7 +237,7 @@ class _Run:
         """The language model of the vectors, which are learned; as an earlier run left it."""
         if self._language is None:
             self._language = LanguagePasses(
-                self.task.settings, self.counted.counts, self.skipping.model.inputs, self.ids,
+                self.settings, self.counted.counts, self.skipping.model.inputs, self.ids,
                 self.threads,
             )  # fmt: skip
         return self._language
