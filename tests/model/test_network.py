@@ -281,6 +281,7 @@ def test_rows_projected_as_they_come_have_the_bits_of_the_table(
     config = config_of(cell=cell, pooling=pooling, hidden=[20, 9])
     weights, ragged = weights_of(config, 3), texts_of(LENGTHS * 5)
     expected = Network(config, weights).logits(ragged)
+    assert (Network(config, weights, table=False).logits(ragged) == expected).all()
     monkeypatch.setattr(network, "BYTES_AT_ONCE", 6_000)
     net = Network(config, weights)
     assert net._table is None

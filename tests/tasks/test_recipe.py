@@ -53,19 +53,33 @@ def chosen(parts: Parts, **given: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 def test_few_many_and_long_texts(english: Path) -> None:
-    few, why = chosen(parts_of(100))
+    fewer, why = chosen(parts_of(100, 25))
+    assert fewer["folds"] == 3
+    assert why[0].startswith("100 texts of 25 words are few: ")
+    few, _ = chosen(parts_of(1000, 25))
     assert few["folds"] == 3
-    assert why[0].startswith("100 texts are few: ")
-    many, why = chosen(parts_of(2000))
+    many, why = chosen(parts_of(2000, 25))
     assert many["folds"] == 1
-    assert why[0].startswith("2,000 texts of 5 words: ")
+    assert why[0].startswith("2,000 texts of 25 words: ")
     long, why = chosen(parts_of(2000, 160))
     assert long["folds"] == 1
     assert long["batch_size"] > many["batch_size"] > few["batch_size"]
-    assert long["epochs"] <= many["epochs"] <= few["epochs"]
+    assert long["epochs"] <= many["epochs"] <= few["epochs"] < fewer["epochs"]
     assert why[0].startswith("2,000 texts of 160 words: ")
     for name in ("epochs", "batch_size", "folds"):
         assert f"{name} {long[name]}" in why[0]
+    few_long, why = chosen(parts_of(100, 160))
+    assert few_long["folds"] == 3
+    assert few_long["epochs"] < few["epochs"]
+    assert why[0].startswith("100 texts of 160 words are few: ")
+    assert {part["adversarial"] for part in (fewer, few, many, long, few_long)} == {0}
+
+
+def test_short_texts_are_changed_for_the_worse(english: Path) -> None:
+    for texts in (100, 2000):
+        settings, why = chosen(parts_of(texts, 10))
+        assert settings["adversarial"] == 0.04
+        assert "short texts" in why[1] and "adversarial 0.04" in why[1]
 
 
 def test_given_validation_texts_are_not_counted(english: Path) -> None:
@@ -88,7 +102,7 @@ def test_english_or_not(english: Path) -> None:
 
 
 def test_what_is_given_wins(english: Path) -> None:
-    given = {"epochs": 11, "folds": 0, "vectors": "none", "batch_size": 7}
+    given = {"epochs": 11, "folds": 0, "vectors": "none", "batch_size": 7, "adversarial": 0.1}
     settings, why = chosen(parts_of(100), **given)
     assert settings == given
     assert why == []
@@ -100,14 +114,14 @@ def test_what_is_given_wins(english: Path) -> None:
 
 def test_the_width_that_is_given_is_not_the_vectors(english: Path) -> None:
     """They would be refused."""
-    settings, why = chosen(parts_of(100), embedding=16)
+    settings, why = chosen(parts_of(100, 25), embedding=16)
     assert settings["vectors"] == "none"
     assert len(why) == 1
 
 
 def test_without_the_english_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at(tmp_path / "missing.safetensors", monkeypatch)
-    settings, why = chosen(parts_of(100))
+    settings, why = chosen(parts_of(100, 25))
     assert settings["vectors"] == "none"
     assert len(why) == 1
     model = TextClassifier(**SMALL, embedding=8).fit(
@@ -157,7 +171,7 @@ def test_train_says_what_it_chose_and_resumes(english: Path, tmp_path: Path) -> 
     arguments = ["train", data, "--epochs", 1, "--set", "hidden=8", "--set", "vocabulary=300"]
     arguments += ["--set", "linear=500", "--no-baseline", "--threads", 1]
     result = done(*arguments, "--out", out)
-    assert "40 texts are few" in result.stderr
+    assert "words are few: small batches, held out in three turns" in result.stderr
     assert "turn 3 of 3" in result.stderr
     assert "40 texts held out" in (out / "README.md").read_text("utf-8")
     said = done(*arguments, "--out", out, "--resume")

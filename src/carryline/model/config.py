@@ -34,7 +34,7 @@ NETWORK = (
 
 
 # What the preset `auto` decides by the texts (tasks/recipe.py).
-FOLLOWED = ("vectors", "folds", "epochs", "batch_size")
+FOLLOWED = ("vectors", "folds", "epochs", "batch_size", "adversarial")
 
 
 def _setting(

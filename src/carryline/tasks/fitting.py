@@ -181,7 +181,7 @@ class _Fitting:
                 f"stopped after epoch {len(run.history)} of {config.epochs}; kept: epoch "
                 f"{best_epoch(run.history, config.keep)}"
             )
-        net = Network(config, run.best)
+        net = Network(config, run.best, table=not candidates)  # `mixed` makes another one
         model = Fitted(
             self.config, parts.classes, tokenizer, net, run.history, None, lexicon=lexicon
         )

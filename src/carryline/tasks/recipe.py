@@ -17,7 +17,8 @@ from carryline.text.vectors import ENGLISH, Vectors, words_of
 
 AUTO = "auto"
 FEW = 2000  # texts; fewer are held out in turns, a tenth of more is enough to choose by
-LONG = 150  # words of a text, in the mean
+FEWER = 600  # texts; of fewer more epochs are worth their time
+LONG, SHORT = 150, 20  # words of a text, in the mean
 KNOWN = 0.75  # share of the words that the vectors must have
 _LOOKED_AT = 1 << 20  # characters, about: to tell the language
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -37,21 +38,21 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
             listed = ", ".join(f"{name} {value}" for name, value in free.items())
             why.append(f"{reason}: {listed}")
 
-    if len(texts) < FEW:
+    said = f"{len(texts):,} texts of {words:.0f} words"
+    if len(texts) < FEW and words >= LONG:
+        choose(f"{said} are few: held out in three turns", epochs=6, batch_size=32, folds=3)
+    elif len(texts) < FEW:
         choose(
-            f"{len(texts):,} texts are few: small batches, held out in three turns",
-            epochs=12, batch_size=16, folds=3,
+            f"{said} are few: small batches, held out in three turns",
+            epochs=12 if len(texts) < FEWER else 8, batch_size=16, folds=3,
         )  # fmt: skip
     elif words >= LONG:
-        choose(
-            f"{len(texts):,} texts of {words:.0f} words: larger batches, fewer epochs",
-            epochs=4, batch_size=64, folds=1,
-        )  # fmt: skip
+        choose(f"{said}: larger batches, fewer epochs", epochs=4, batch_size=64, folds=1)
     else:
-        choose(
-            f"{len(texts):,} texts of {words:.0f} words: small batches",
-            epochs=8, batch_size=32, folds=1,
-        )  # fmt: skip
+        choose(f"{said}: small batches", epochs=8, batch_size=32, folds=1)
+    if words < SHORT:
+        choose("short texts: trained with their embeddings changed for the worse, too",
+               adversarial=0.04)  # fmt: skip
     if known >= KNOWN and "embedding" not in given:  # whose width the vectors would set
         choose(
             f"English ({known:.0%} of the words are known): whole words begin as vectors",

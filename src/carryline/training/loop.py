@@ -189,7 +189,7 @@ class Trainer:
                 "clip=1"
             )
         if self.valid is not None:
-            net = network.Network(run.config, self.read(arrays))
+            net = network.Network(run.config, self.read(arrays), table=False)
             logits = net.logits(self.valid.ragged, threads=run.threads)
             row |= losses.figures(logits, self.valid.targets, run.classes)
             run.logits.append(logits)
