@@ -57,7 +57,7 @@ def test_few_many_and_long_texts(english: Path) -> None:
     assert fewer["folds"] == 3
     assert why[0].startswith("100 texts of 25 words are few: ")
     few, _ = chosen(parts_of(1000, 25))
-    assert few["folds"] == 3
+    assert few["folds"] == 2
     many, why = chosen(parts_of(2000, 25))
     assert many["folds"] == 1
     assert why[0].startswith("2,000 texts of 25 words: ")
@@ -85,7 +85,7 @@ def test_short_texts_are_changed_for_the_worse(english: Path) -> None:
 def test_given_validation_texts_are_not_counted(english: Path) -> None:
     texts = [f"the film {i}" for i in range(1990)]
     parts = prepared(texts, ["a", "b"] * 995, None, (texts[:100], ["a"] * 100), 0, None)
-    assert chosen(parts)[0]["folds"] == 3
+    assert chosen(parts)[0]["folds"] == 2
 
 
 def test_english_or_not(english: Path) -> None:
@@ -171,7 +171,7 @@ def test_train_says_what_it_chose_and_resumes(english: Path, tmp_path: Path) -> 
     arguments = ["train", data, "--epochs", 1, "--set", "hidden=8", "--set", "vocabulary=300"]
     arguments += ["--set", "linear=500", "--no-baseline", "--threads", 1]
     result = done(*arguments, "--out", out)
-    assert "words are few: small batches, held out in three turns" in result.stderr
+    assert "words are few: held out in three turns, small batches" in result.stderr
     assert "turn 3 of 3" in result.stderr
     assert "40 texts held out" in (out / "README.md").read_text("utf-8")
     said = done(*arguments, "--out", out, "--resume")

@@ -17,7 +17,7 @@ from carryline.text.vectors import ENGLISH, Vectors, words_of
 
 AUTO = "auto"
 FEW = 2000  # texts; fewer are held out in turns, a tenth of more is enough to choose by
-FEWER = 600  # texts; of fewer more epochs are worth their time
+FEWER = 600  # texts; of fewer, more turns and epochs are worth their time
 LONG, SHORT = 150, 20  # words of a text, in the mean
 KNOWN = 0.75  # share of the words that the vectors must have
 _LOOKED_AT = 1 << 20  # characters, about: to tell the language
@@ -39,13 +39,13 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
             why.append(f"{reason}: {listed}")
 
     said = f"{len(texts):,} texts of {words:.0f} words"
-    if len(texts) < FEW and words >= LONG:
-        choose(f"{said} are few: held out in three turns", epochs=6, batch_size=32, folds=3)
-    elif len(texts) < FEW:
-        choose(
-            f"{said} are few: small batches, held out in three turns",
-            epochs=12 if len(texts) < FEWER else 8, batch_size=16, folds=3,
-        )  # fmt: skip
+    if len(texts) < FEW:
+        folds = 3 if len(texts) < FEWER else 2
+        said = f"{said} are few: held out in {('two', 'three')[folds - 2]} turns"
+        if words >= LONG:
+            choose(said, epochs=6, batch_size=32, folds=folds)
+        else:
+            choose(f"{said}, small batches", epochs=4 * folds, batch_size=16, folds=folds)
     elif words >= LONG:
         choose(f"{said}: larger batches, fewer epochs", epochs=4, batch_size=64, folds=1)
     else:
