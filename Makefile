@@ -43,7 +43,8 @@ sanitize: .venv/installed
 	  $(BIN)/python -m pytest -q --capture=sys \
 	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py \
 	  tests/training/test_adam.py tests/training/test_stages.py tests/training/test_vectors.py \
-	  tests/training/test_linear.py tests/text/test_cut.py tests/text/test_ngrams.py tests/text/test_bags.py
+	  tests/training/test_linear.py tests/training/test_language.py \
+	  tests/text/test_cut.py tests/text/test_ngrams.py tests/text/test_bags.py
 
 wheel: .venv/wheel
 
