@@ -58,7 +58,7 @@ def test_words_of_the_vectors_and_those_they_lack(plain: Tiny, vectors: Path) ->
 def test_words_are_bounded(
     plain: Tiny, vectors: Path, corpus: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("carryline.model.lexicon.MOST_WORDS", 3)
+    monkeypatch.setattr("carryline.tasks.vocabulary.FURTHER", 3)
     lexicon = fitted({**plain, "vectors": vectors}, corpus).trained.lexicon
     assert lexicon is not None
     assert len(lexicon.further) == 3

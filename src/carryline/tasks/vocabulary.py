@@ -21,6 +21,8 @@ from carryline.training.progress import Callback
 
 NONE, OF_ENGLISH = "none", "english"
 LEAST = 2  # how often a word is in the training texts that the vectors lack
+# So many of these at most; a model of IMDB's reviews has 24.5 MB then, with all 11,400 25.2.
+FURTHER = 8000
 
 
 def resolved(
@@ -97,7 +99,7 @@ def vocabulary(
 def _further(texts: list[str], vectors: Vectors) -> list[str]:
     found = cache.frequent_words(texts, LEAST)
     lacking = [word for word in found if word not in vectors.by_word]
-    return [w for w in lacking if len(w) <= lexicons.LONGEST_WORD][: lexicons.MOST_WORDS]
+    return [w for w in lacking if len(w) <= lexicons.LONGEST_WORD][:FURTHER]
 
 
 def _told(name: str, lexicon: Lexicon) -> str:
