@@ -457,5 +457,11 @@ def test_unlabelled_texts_that_are_refused(train_csv: Path, tmp_path: Path) -> N
     assert "no such file" in fails(2, *arguments, "--unlabelled", tmp_path / "none.csv").lower()
     assert [path.name for path in tmp_path.iterdir()] == ["more.csv"]
     vectors_file(tmp_path / "m.vectors")
-    said = fails(2, *arguments)
-    assert "other settings" in said or "other texts" in said
+    assert "other settings" in fails(2, *arguments)
+    (tmp_path / "m.vectors").unlink()
+    done(*arguments, "--preset", "lecture", "--set", "hidden=6", "--epochs", 1, "--threads", 1)
+    shutil.rmtree(tmp_path / "m")
+    write(texts, [("other words",)] * 60, header="text")
+    said = fails(2, *arguments, "--preset", "lecture", "--set", "hidden=6")
+    assert f"{tmp_path / 'm.vectors'} has word vectors of other texts" in said
+    assert "without --unlabelled" in fails(2, *arguments, "--from", tmp_path / "x")

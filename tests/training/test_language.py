@@ -10,7 +10,7 @@ import pytest
 
 from carryline.recurrence.ragged import Ragged, offsets_of
 from carryline.training import language, skipgram
-from carryline.training.language import LanguageModel, beside, stretches, told, towards
+from carryline.training.language import LanguageModel, followers, stretches, told, towards
 from carryline.training.skipgram import Settings
 from carryline.training.stages import States
 from gradients import assert_derivatives, assert_way_back, dense
@@ -29,25 +29,24 @@ def ragged_of(lengths: list[int], rng: np.random.Generator, words: int = 9) -> R
 @pytest.mark.parametrize("lengths", [[4, 1, 0, 3], [2], [1], [0, 5, 0], []])
 def test_the_words_beside_each_place(lengths: list[int], rng: np.random.Generator) -> None:
     offsets = ragged_of(lengths, rng).offsets
-    before, after = beside(offsets)
+    later = followers(offsets)
     inside = [(i, i + 1) for a, b in itertools.pairwise(offsets)
               for i in range(a, b - 1)]  # fmt: skip
-    assert [tuple(pair) for pair in after] == inside
-    assert [tuple(pair) for pair in before] == [(j, i) for i, j in inside]
+    assert [(place - 1, place) for place in later] == inside
 
 
 def test_each_direction_tells_the_side_that_it_has_not_read(rng: np.random.Generator) -> None:
     texts = ragged_of([4, 1, 3], rng)
-    plan, (before, after) = texts.plan, beside(texts.offsets)
+    plan, later = texts.plan, followers(texts.offsets)
     of = np.arange(8)[plan.positions]  # the text-major place of each row of the states
     states = np.stack([of, of, of + 100, of + 100], axis=1).astype(float)
-    x, back = towards(States(all=states), plan, before[:, 0], after[:, 0])
-    assert x[:, 0].tolist() == [*after[:, 0], *(before[:, 0] + 100)]
+    x, back = towards(States(all=states), plan, later)
+    assert x[:, 0].tolist() == [*(later - 1), *(later + 100)]
     given = rng.standard_normal(states.shape)
     factor = rng.standard_normal(x.shape)
 
     def value(changed: Any) -> float:
-        own = towards(States(all=changed["all"]), plan, before[:, 0], after[:, 0])[0]
+        own = towards(States(all=changed["all"]), plan, later)[0]
         return float((own * factor).sum())
 
     assert_derivatives(value, {"all": given}, {"all": back(factor)[0].all}, rng)

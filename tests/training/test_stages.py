@@ -57,6 +57,8 @@ def test_the_worst_change_is_along_the_gradient(rng: np.random.Generator) -> Non
     rows of zeros, stay."""
     x, d = rng.standard_normal((2, 6, 4))
     x[2], d[3] = 0, 0
+    tiny = stages.worst(x.astype(np.float32), np.full_like(x, 1e-24, np.float32), 0.1)
+    assert (np.linalg.norm(tiny, axis=1) <= 0.11 * np.linalg.norm(x, axis=1)).all()
     change = stages.worst(x, d, 0.1)
     lengths, most = (np.linalg.norm(rows, axis=1) for rows in (change, 0.1 * x))
     np.testing.assert_allclose(lengths, np.where(d.any(axis=1), most, 0), rtol=1e-12)

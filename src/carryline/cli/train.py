@@ -127,6 +127,8 @@ def command(
         raise click.UsageError("give either --valid or --valid-fraction, not both")
     if unlabelled and (vectors or "vectors" in settings):
         raise click.UsageError("give either --unlabelled or vectors, not both")
+    if unlabelled and start:
+        raise click.UsageError("--from goes on with the model's own vectors: without --unlabelled")
     changes = options.overrides(settings, vectors=vectors, epochs=epochs, seed=seed)
     from carryline.text.readers import check_packages
     from carryline.training.folder import Place, beside
@@ -137,14 +139,14 @@ def command(
     check_packages([*data, *unlabelled, *([] if valid is None else [valid])])
     place = Place.of(out, None, resume)
     place.check()
-    if unlabelled:
-        changes |= _learned(unlabelled, out, preset, changes, threads, reading)
     classifier = _classifier(preset, changes, start)
     dataset = options.read(data, **reading)
     validation: Validation = FRACTION if valid_fraction is None else valid_fraction
     if valid is not None:
         held = options.read([valid], **reading)
         validation = held.texts, held.labels or []
+    if unlabelled:
+        classifier.set_params(vectors=_learned(classifier, unlabelled, out, threads, reading))
     with _saying_what_is_kept(place):
         classifier.fit(
             dataset.texts,
@@ -165,20 +167,18 @@ def command(
 
 
 def _learned(
+    classifier: TextClassifier,
     texts: tuple[str, ...],
     out: Path,
-    preset: str | None,
-    changes: dict[str, Any],
     threads: int | None,
     reading: dict[str, Any],
-) -> dict[str, Any]:
-    """The settings by which a model begins with vectors of these texts."""
+) -> str:
+    """The file of vectors of these texts, with a layer as the classifier's first one."""
     from carryline.cli.unlabelled import learned
-    from carryline.tasks.classifier import TextClassifier
 
-    config = TextClassifier(preset or "auto", **changes).config  # refused before they are read
+    config = classifier.config
     hidden = config.hidden[0] if config.cell == "lstm" else 0
-    return {"vectors": str(learned(texts, out, hidden=hidden, threads=threads, **reading))}
+    return str(learned(texts, out, hidden=hidden, threads=threads, **reading))
 
 
 def _classifier(preset: str | None, changes: dict[str, Any], start: Path | None) -> TextClassifier:

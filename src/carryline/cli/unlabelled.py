@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from carryline.cli import options
+from carryline.cli.vectors import saying_what_is_kept
 from carryline.errors import ConfigError
 
 
@@ -28,7 +30,6 @@ def learned(
     hidden: state size of the layer that comes with them. Raises `ConfigError` when the file is of
     other texts or other settings.
     """
-    from carryline.text.data import digest_of
     from carryline.text.table import Bad, Reading
     from carryline.training import vectors as learning
     from carryline.training.progress import watching
@@ -39,14 +40,15 @@ def learned(
     task = learning.Task(sources, how, Settings(hidden=hidden), file, resume=True)
     if complete := task.complete():
         theirs = [(source["name"], source["sha256"]) for source in complete.about["sources"]]
-        if theirs != [(Path(source).name, digest_of(source)) for source in sources]:
+        if theirs != [(Path(source or "").name, sha256) for source, sha256 in task.digests()]:
             raise ConfigError(
                 f"{file} has word vectors of other texts; delete it, or begin with it by --vectors "
                 f"{file} and without --unlabelled"
             )
         click.echo(f"word vectors: {file}, as they were learned before", err=True)
         return file
-    with watching(True, []) as watcher:
+    with watching(True, []) as watcher, saying_what_is_kept(task):
         learning.deliver(task, learning.learn(task, watcher, threads), bits=4)
+    options.echo_skipped(how.bad.rows)
     click.echo(f"word vectors: {file}, for other models too (--vectors)", err=True)
     return file

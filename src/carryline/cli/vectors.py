@@ -103,7 +103,7 @@ def command(
     if complete := task.complete():
         click.echo(f"{out} is complete, there is nothing to go on with", err=True)
         return _show(complete, out, as_json)
-    with watching(True, []) as watcher, _saying_what_is_kept(task):
+    with watching(True, []) as watcher, saying_what_is_kept(task):
         vectors = learning.learn(task, watcher, threads)
         learning.deliver(task, vectors, int(bits))
     options.echo_skipped(how.bad.rows)
@@ -111,7 +111,7 @@ def command(
 
 
 @contextmanager
-def _saying_what_is_kept(task: Task) -> Iterator[None]:
+def saying_what_is_kept(task: Task) -> Iterator[None]:
     """When the run ends by Ctrl-C."""
     try:
         yield

@@ -38,18 +38,8 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
             listed = ", ".join(f"{name} {value}" for name, value in free.items())
             why.append(f"{reason}: {listed}")
 
-    said = f"{len(texts):,} texts of {words:.0f} words"
-    if len(texts) < FEW:
-        folds = 3 if len(texts) < FEWER else 2
-        said = f"{said} are few: held out in {('two', 'three')[folds - 2]} turns"
-        if words >= LONG:
-            choose(said, epochs=6, batch_size=32, folds=folds)
-        else:
-            choose(f"{said}, small batches", epochs=4 * folds, batch_size=16, folds=folds)
-    elif words >= LONG:
-        choose(f"{said}: larger batches, fewer epochs", epochs=4, batch_size=64, folds=1)
-    else:
-        choose(f"{said}: small batches", epochs=8, batch_size=32, folds=1)
+    reason, pace = _pace(len(texts), words >= LONG)
+    choose(f"{len(texts):,} texts of {words:.0f} words{reason}", **pace)
     if words < SHORT:
         choose("short texts: trained with their embeddings changed for the worse, too",
                adversarial=0.04)  # fmt: skip
@@ -61,6 +51,19 @@ def followed(config: Config, given: Collection[str], parts: Parts) -> tuple[Conf
     elif known < KNOWN and ENGLISH.exists():
         choose(f"no English ({known:.0%} of the words are known): no word vectors", vectors="none")
     return config.replace(**chosen), why
+
+
+def _pace(texts: int, long: bool) -> tuple[str, dict[str, int]]:
+    """Why, and how often, in what batches and in how many turns so many texts are gone through."""
+    if texts >= FEW and long:
+        return ": larger batches, fewer epochs", {"epochs": 4, "batch_size": 64, "folds": 1}
+    if texts >= FEW:
+        return ": small batches", {"epochs": 8, "batch_size": 32, "folds": 1}
+    turns, folds, epochs = ("three", 3, 12) if texts < FEWER else ("two", 2, 8)
+    reason = f" are few: held out in {turns} turns"
+    if long:
+        return reason, {"epochs": 6, "batch_size": 32, "folds": folds}
+    return f"{reason}, small batches", {"epochs": epochs, "batch_size": 16, "folds": folds}
 
 
 def taken_over(config: Config, given: Collection[str], known: Config) -> Config:

@@ -16,6 +16,7 @@ Floats = NDArray[np.float32]
 Layer = dict[str, Floats]
 
 _DIRECTIONS = ("_l0", "_l0_reverse")
+ROWS = 2 * 4  # of a unit: four gates in each direction
 
 
 def side_by_side(layer: Mapping[str, Floats]) -> tuple[Floats, Floats]:
@@ -33,7 +34,7 @@ def side_by_side(layer: Mapping[str, Floats]) -> tuple[Floats, Floats]:
 def apart(matrix: NDArray[Any], bias: Floats) -> Layer:
     """The layer again."""
     layer: Layer = {}
-    width = matrix.shape[1] - matrix.shape[0] // 8
+    width = matrix.shape[1] - matrix.shape[0] // ROWS
     both = zip(np.split(matrix, 2), np.split(bias, 2), strict=True)
     for end, (rows, own) in zip(_DIRECTIONS, both, strict=True):
         layer[f"recurrence.weight_ih{end}"] = rows[:, :width].astype(np.float32)

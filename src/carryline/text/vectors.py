@@ -136,7 +136,7 @@ class Vectors:
         if self.layer is not None:
             both, arrays["bias"] = layers.side_by_side(self.layer)
             arrays |= _stored(both, max(bits, LEAST_OF_LAYER), "layer", "layer.")
-            about["hidden"] = len(both) // 8
+            about["hidden"] = len(both) // layers.ROWS
         notes = {key: str(value) for key, value in about.items()}
         files.write_whole(Path(path), save(arrays, notes | {"about": json.dumps(self.about)}))
 
@@ -205,8 +205,8 @@ def _read(content: _Content) -> Vectors:
     matrix = _matrix(content, (len(found), width), bits, "vectors", "")
     layer = None
     if hidden:
-        both = _matrix(content, (8 * hidden, width + hidden), of_layer, "layer", "layer.")
-        layer = layers.apart(both, content.tensor("bias", "F32", (8 * hidden,)))
+        both = _matrix(content, (layers.ROWS * hidden, width + hidden), of_layer, "layer", "layer.")
+        layer = layers.apart(both, content.tensor("bias", "F32", (layers.ROWS * hidden,)))
     return Vectors(found, counts, matrix, _about(content), layer)
 
 

@@ -43,7 +43,7 @@ Ids = NDArray[np.int64]
 TOGETHER = 7000  # words of a batch, about
 SHORTEST, LONGEST = 24, 127  # words of a stretch, but where a text ends
 DRAWN = 384  # words that stand for all others in a batch
-RATE, WARMUP, CLIP, KEPT_OUT = 2e-3, 0.03, 1.0, 0.1
+RATE, WARMUP, CLIP, DROPPED = 2e-3, 0.03, 1.0, 0.1
 NAMES = "recurrence."
 
 
@@ -80,8 +80,8 @@ class LanguageModel:
         place: the pass and the step in it, from 0; done: the share of the run before this step.
         """
         plan, seed = texts.plan, self.settings.seed
-        before, after = beside(texts.offsets)
-        right = np.concatenate([texts.values[after[:, 1]], texts.values[before[:, 1]]])
+        later = followers(texts.offsets)
+        right = np.concatenate([texts.values[later], texts.values[later - 1]])
         if not len(right):
             return 0.0, 0
         rng = generator(seed, LANGUAGE, *place)
@@ -90,16 +90,16 @@ class LanguageModel:
         with memory.passing():
             ids, row = kernels.distinct(texts.values, plan, len(self._vectors))
             x = way(stages.dropout(
-                self._vectors[ids], KEPT_OUT, generator(seed, DROPOUT, *place), self._threads
+                self._vectors[ids], DROPPED, generator(seed, DROPOUT, *place), self._threads
             ))  # fmt: skip
             layer = network.layer(self._config, self.optimizer.weights, 0)
             states = way(
                 stages.recurrence(
-                    cells.CELLS["lstm"], layer, "fp32", plan, x, row, self._threads
+                    cells.LSTM, layer, "fp32", plan, x, row, self._threads
                 ),
                 "recurrence",
             )  # fmt: skip
-            x = way(towards(states, plan, before[:, 0], after[:, 0]))
+            x = way(towards(states, plan, later))
             loss = way(
                 told(self._readable, x, right, others, self._drawn[others], self._threads), "words"
             )
@@ -127,16 +127,16 @@ def stretches(ids: NDArray[np.int32], seed: int, number: int) -> tuple[Ids, Ids,
     """
     rng = generator(seed, ORDER, number)
     ends = np.flatnonzero(ids < 0)
-    few = len(ids) // SHORTEST + 1
-    cuts = np.cumsum(rng.integers(SHORTEST, LONGEST + 1, few))
+    most = len(ids) // SHORTEST + 1
+    cuts = np.cumsum(rng.integers(SHORTEST, LONGEST + 1, most))
     bounds = np.unique(np.concatenate([[-1], ends, cuts[cuts < len(ids)] - 1, [len(ids) - 1]]))
     begin, end = bounds[:-1] + 1, bounds[1:] + 1
     end = end - (ids[end - 1] < 0)
     long = end - begin > 1
     order = rng.permutation(int(long.sum()))
     begin, end = begin[long][order], end[long][order]
-    batch = np.cumsum(end - begin) // TOGETHER
-    firsts = np.flatnonzero(np.diff(batch, prepend=-1) > 0)
+    number_of_batch = np.cumsum(end - begin) // TOGETHER
+    firsts = np.flatnonzero(np.diff(number_of_batch, prepend=-1) > 0)
     return begin, end, np.append(firsts, len(begin))
 
 
@@ -146,21 +146,20 @@ def batch(ids: NDArray[np.int32], begin: Ids, end: Ids) -> Ragged:
     return Ragged(np.concatenate(values), offsets_of(end - begin))
 
 
-def beside(offsets: Ids) -> tuple[Ids, Ids]:
-    """Places of words, text after text, with that of the word before [pairs, 2] and of the one
-    after [pairs, 2] in the same text."""
+def followers(offsets: Ids) -> Ids:
+    """The places of all words but the first ones of their texts."""
     inner = np.ones(int(offsets[-1]), bool)
     inner[offsets[:-1][np.diff(offsets) > 0]] = False
-    later = np.flatnonzero(inner)  # all but the first words
-    return np.stack([later, later - 1], axis=1), np.stack([later - 1, later], axis=1)
+    return np.flatnonzero(inner)
 
 
-def towards(states: States, plan: Plan, before: Ids, after: Ids) -> tuple[Array, Back]:
-    """The forward direction's states at places `after` (text after text), below them the backward
-    direction's at `before`: [places, hidden]."""
+def towards(states: States, plan: Plan, later: Ids) -> tuple[Array, Back]:
+    """The states that are to tell the words at places `later`, and those before them: the forward
+    direction's at the places before, below them the backward direction's at `later` itself
+    [2 * places, hidden]."""
     assert states.all is not None
     both, hidden = states.all, states.all.shape[1] // 2
-    ahead, back = plan.inverse_positions[after], plan.inverse_positions[before]
+    ahead, back = plan.inverse_positions[later - 1], plan.inverse_positions[later]
 
     def by_states(d: Array) -> tuple[States, Gradients]:
         by_all = np.zeros_like(both)
@@ -203,14 +202,13 @@ def told(
         by_scores = np.multiply(scores, (factor / sums)[:, None], out=scores, casting="same_kind")
         by_x, by_some = kernels.Dense(some, apart).backward(x, by_scores, threads)
         by_x += by_own[:, None] * matrix[own]
-        found = np.flatnonzero(np.diff(ends, prepend=0))
-        first = np.append(0, ends)[found]
-        by_matrix, by_bias = np.zeros_like(matrix), np.zeros((len(bias), 1), bias.dtype)
-        by_matrix[found] = np.add.reduceat(by_own[order, None] * x[order], first)
-        by_bias[found, 0] = np.add.reduceat(by_own[order], first)
-        np.add.at(by_matrix, drawn, by_some)
-        np.add.at(by_bias[:, 0], drawn, by_scores.sum(axis=0))
-        return by_x, {"weight": Rows(ids, by_matrix), "bias": Rows(ids, by_bias)}
+        by_matrix, by_bias = (
+            _by_word(order, ends, of_own, drawn, of_drawn)
+            for of_own, of_drawn in (
+                (by_own[:, None] * x, by_some), (by_own, by_scores.sum(axis=0)),
+            )
+        )  # fmt: skip
+        return by_x, {"weight": Rows(ids, by_matrix), "bias": Rows(ids, by_bias[:, None])}
 
     return mean, back
 
@@ -225,3 +223,12 @@ def _same(order: Ids, ends: Ids, drawn: Ids) -> tuple[Ids, Ids]:
     before = np.cumsum(often) - often
     at = np.arange(int(often.sum())) + np.repeat(begin - before, often)
     return order[at], np.repeat(np.arange(len(drawn)), often)
+
+
+def _by_word(order: Ids, ends: Ids, of_own: Array, drawn: Ids, of_drawn: Array) -> Array:
+    """Sums [words, ...] of what each place gives to its own word and what the drawn ones get."""
+    sums = np.zeros((len(ends), *of_own.shape[1:]), of_own.dtype)
+    found = np.flatnonzero(np.diff(ends, prepend=0))
+    sums[found] = np.add.reduceat(of_own[order], np.append(0, ends)[found])
+    np.add.at(sums, drawn, of_drawn)
+    return sums

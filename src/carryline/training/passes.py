@@ -26,10 +26,14 @@ _BLOCK = 500_000  # words between two looks at the keyboard
 
 
 class History:
-    """Of each epoch: the loss of its terms, how many these are, seconds."""
+    """Of each epoch: the loss of its terms, how many these are, seconds.
 
-    def __init__(self) -> None:
+    advice: what may help when a loss is not finite.
+    """
+
+    def __init__(self, advice: str) -> None:
         self.rows: list[list[float]] = []
+        self._advice = advice
 
     def add(self, epoch: int, loss: float, terms: int, seconds: float) -> float:
         """The epoch's mean so far. Raises `TrainingError` when it is not finite."""
@@ -40,7 +44,7 @@ class History:
         mean = row[0] / max(1, row[1])
         if not np.isfinite(mean):
             raise TrainingError(
-                f"the loss is not finite any more in epoch {epoch + 1}; a smaller rate may help"
+                f"the loss is not finite any more in epoch {epoch + 1}; {self._advice}"
             )
         return mean
 
@@ -61,17 +65,18 @@ class SkipGramPasses:
     def __init__(
         self, settings: Settings, counts: NDArray[np.int64], ids: Ids, threads: int
     ) -> None:
-        self.model, self.history, self.done = SkipGram(settings, counts), History(), 0
-        self._settings, self._ids, self._threads = settings, ids, threads
+        self.model, self.done = SkipGram(settings, counts), 0
+        self.history = History(f"a smaller rate than {settings.rate} may help")
+        self._ids, self._threads = ids, threads
         self._words = int(counts.sum())
 
     @property
     def ended(self) -> bool:
-        return self.done >= self._settings.epochs * len(self._ids)
+        return self.done >= self.model.settings.epochs * len(self._ids)
 
     def advance(self, watcher: Callback) -> bool:
         """Some rounds; whether an epoch has ended with them."""
-        epochs, total = self._settings.epochs, len(self._ids)
+        epochs, total = self.model.settings.epochs, len(self._ids)
         epoch, place = divmod(self.done, total)
         rounds = max(1, _BLOCK // self.model.round)
         ids = self._ids[place : place + rounds * self.model.round]
@@ -110,7 +115,8 @@ class LanguagePasses:
         ids: Ids,
         threads: int,
     ) -> None:
-        self.model, self.history = LanguageModel(settings, counts, vectors, threads), History()
+        self.model = LanguageModel(settings, counts, vectors, threads)
+        self.history = History("--hidden 0 learns vectors without a layer")
         self._settings, self._ids = settings, ids
         self.place = (0, 0)  # the pass and the step in it that come next
         self._cut: tuple[int, Any] = (-1, None)

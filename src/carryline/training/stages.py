@@ -102,10 +102,9 @@ def worst(x: Array, d: Array, size: float) -> Array:
 
     Its length is a share of the row's own: there is nothing to gain by long ones.
     """
-    length = np.linalg.norm(d, axis=1, keepdims=True)
-    change: Array = d * (
-        size * np.linalg.norm(x, axis=1, keepdims=True) / np.maximum(length, 1e-30)
-    )
+    length, own = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (d, x))
+    tells = length > 1e-18  # shorter ones are lost when float32 squares them: such rows stay
+    change: Array = np.where(tells, d * (size * own / np.where(tells, length, 1)), 0)
     return change
 
 

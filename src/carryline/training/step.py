@@ -67,7 +67,7 @@ def _mean(one: Gradients, other: Gradients) -> Gradients:
     mean: Gradients = {}
     for name, by in one.items():
         if isinstance(by, Rows):
-            mean[name] = Rows(by.ids, (by.values + other[name].values) * by.values.dtype.type(0.5))
+            mean[name] = Rows(by.ids, (by.values + other[name].values) * 0.5)
         else:
-            mean[name] = (by + other[name]) * by.dtype.type(0.5)
+            mean[name] = (by + other[name]) * 0.5
     return mean

@@ -82,6 +82,11 @@ class Task:
             folder.discard(self.folder)
         return found
 
+    def digests(self) -> list[list[str | None]]:
+        """Each source with its SHA-256; a folder has none. Raises `DataError` for what cannot be
+        read."""
+        return [[str(source), _digest(source)] for source in self.sources]
+
     def _has(self, name: str) -> bool:
         return (self.folder / name).exists()
 
@@ -132,14 +137,13 @@ class _Run:
             "settings": task.settings.to_dict(),
             "columns": list(task.how.text),
             "encoding": task.how.encoding,
-            "sources": [[str(source), _digest(source)] for source in task.sources],
+            "sources": task.digests(),
         }
         self.parts: list[list[int]] = []  # texts and words of each source
         found = self._found(folder.WORDS)
         self.counted = self._known(found) if found else self._read()
         self.ids: Ids = np.memmap(self.ids_file, np.int32, "r")
-        self.settings = task.settings.for_words(int(self.counted.counts.sum()))
-        self.skipping = SkipGramPasses(self.settings, self.counted.counts, self.ids, threads)
+        self.skip_gram = SkipGramPasses(task.settings, self.counted.counts, self.ids, threads)
         self._language: LanguagePasses | None = None
         if found and (state := self._found(NAME)):
             self._restore(state)
@@ -215,8 +219,8 @@ class _Run:
     def train(self) -> None:
         """All that is left to learn. Ctrl-C ends it between two blocks and keeps what is done."""
         with patient_ctrl_c() as stop_if_asked:
-            self._go_on(self.skipping, stop_if_asked)
-            if self.settings.hidden:
+            self._go_on(self.skip_gram, stop_if_asked)
+            if self.task.settings.hidden:
                 self._go_on(self.language(), stop_if_asked)
 
     def _go_on(
@@ -236,14 +240,14 @@ class _Run:
     def language(self) -> LanguagePasses:
         """The language model of the vectors, which are learned; as an earlier run left it."""
         if self._language is None:
+            model = self.skip_gram.model
             self._language = LanguagePasses(
-                self.settings, self.counted.counts, self.skipping.model.inputs, self.ids,
-                self.threads,
-            )  # fmt: skip
+                model.settings, self.counted.counts, model.inputs, self.ids, self.threads
+            )
         return self._language
 
     def _save(self) -> None:
-        arrays, notes = self.skipping.state()
+        arrays, notes = self.skip_gram.state()
         notes |= {"about": self.about}
         if self._language is not None:
             more, notes["language"] = self._language.state()
@@ -251,7 +255,7 @@ class _Run:
         checkpoint.write(self.task.folder, Checkpoint(arrays, notes))
 
     def _restore(self, state: Checkpoint) -> None:
-        self.skipping.restore(state.arrays, state.notes)
+        self.skip_gram.restore(state.arrays, state.notes)
         if "language" in state.notes:
             self.language().restore(state.part("language"), state.notes["language"])
 
@@ -273,12 +277,12 @@ class _Run:
             "texts": self.counted.texts,
             "words": self.counted.total,
             "pruned": self.counted.pruned,
-            "loss": self.skipping.history.losses,
+            "loss": self.skip_gram.history.losses,
         }
         layer = None
         if self._language is not None:
             layer, about["layer_loss"] = self._language.model.layer, self._language.history.losses
-        vectors = self.skipping.model.inputs
+        vectors = self.skip_gram.model.inputs
         return Vectors(self.counted.words, self.counted.counts, vectors, about, layer)
 
 
