@@ -61,9 +61,12 @@ def test_few_many_and_long_texts(english: Path) -> None:
     many, why = chosen(parts_of(2000, 25))
     assert many["folds"] == 1
     assert why[0].startswith("2,000 texts of 25 words: ")
+    more, why = chosen(parts_of(6000, 25))
+    assert many == more | {"batch_size": few["batch_size"]}
+    assert why[0].startswith("6,000 texts of 25 words: ")
     long, why = chosen(parts_of(2000, 160))
     assert long["folds"] == 1
-    assert long["batch_size"] > many["batch_size"] > few["batch_size"]
+    assert long["batch_size"] > more["batch_size"] > many["batch_size"]
     assert long["epochs"] <= many["epochs"] <= few["epochs"] < fewer["epochs"]
     assert why[0].startswith("2,000 texts of 160 words: ")
     for name in ("epochs", "batch_size", "folds"):

@@ -18,6 +18,7 @@ from carryline.text.vectors import ENGLISH, Vectors, words_of
 AUTO = "auto"
 FEW = 2000  # texts; fewer are held out in turns, a tenth of more is enough to choose by
 FEWER = 600  # texts; of fewer, more turns and epochs are worth their time
+MANY = 6000  # texts; of fewer, batches half as large are worth a third more time
 LONG, SHORT = 150, 20  # words of a text, in the mean
 KNOWN = 0.75  # share of the words that the vectors must have
 _LOOKED_AT = 1 << 20  # characters, about: to tell the language
@@ -58,7 +59,9 @@ def _pace(texts: int, long: bool) -> tuple[str, dict[str, int]]:
     if texts >= FEW and long:
         return ": larger batches, fewer epochs", {"epochs": 4, "batch_size": 64, "folds": 1}
     if texts >= FEW:
-        return ": small batches", {"epochs": 8, "batch_size": 32, "folds": 1}
+        return ": small batches", {
+            "epochs": 8, "batch_size": 32 if texts >= MANY else 16, "folds": 1,
+        }  # fmt: skip
     turns, folds, epochs = ("three", 3, 12) if texts < FEWER else ("two", 2, 8)
     reason = f" are few: held out in {turns} turns"
     if long:
