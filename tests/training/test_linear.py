@@ -211,3 +211,12 @@ def test_the_most_features_are_fewer_for_many_outputs(monkeypatch: pytest.Monkey
     texts, targets = corpus(50, 3)
     part = fitted(texts, targets, 3)
     assert len(part.arrays["words.keys"]) == len(part.arrays["characters.keys"]) == 40
+
+
+def test_two_texts_many_times_are_no_numerical_accident() -> None:
+    """At the optimum, which is near at once, rounding is all that steps differ by: no division by
+    a product that one order of it makes zero."""
+    targets = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 0])
+    texts = ["a fine film" if target else "a dull one" for target in targets]
+    for part in linear.fit(texts, targets, 1, Bags(Vectors.english()), linear.BALANCES, features=99):
+        assert all(np.isfinite(value).all() for value in part.arrays.values())

@@ -86,7 +86,8 @@ class _Pairs:
         """One more pair, and the gradient after it."""
         vectors = [*self.vectors, step, change]
         new = self._products([step, change, gradient], [*vectors, gradient])
-        if new[0, -2] <= 0:  # no curvature: rounding alone
+        # A product may differ by its order, and all are divided by. None at all: rounding alone.
+        if not min(new[0, -2], new[1, -3], new[1, -2]) > 0:
             self._table[-1] = self._table[:, -1] = np.delete(new[2], [-3, -2])
             return
         table = np.empty((len(vectors) + 1,) * 2)
