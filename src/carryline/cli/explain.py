@@ -76,7 +76,7 @@ def command(
     from carryline.tasks.classifier import load
 
     classifier = load(model)
-    chosen = texts or tuple(click.get_text_stream("stdin").read().splitlines())
+    chosen = texts or tuple(options.read(["-"], labelled=False, piped=True).texts)
     found = [
         classifier.explain(text, label, way=way, by=by, threads=threads) for text in chosen
     ]
