@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from carryline.cli import bench, evaluate, explain, plot, predict, summary, tokenize, train, tune, vectors
+from carryline.cli import bench, evaluate, explain, inspect, plot, predict, summary, tokenize, train, tune, vectors
 from carryline.errors import CarrylineError, InputError
 
 DEBUG = "CARRYLINE_DEBUG"
@@ -97,6 +97,6 @@ def main() -> None:
 
 
 for module in (
-    train, tune, evaluate, predict, explain, tokenize, summary, plot, vectors, bench,
+    train, tune, evaluate, predict, explain, inspect, tokenize, summary, plot, vectors, bench,
 ):  # fmt: skip
     main.add_command(module.command)
