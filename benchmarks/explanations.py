@@ -54,10 +54,10 @@ def curves(classifier: TextClassifier, explanation: Explanation, order: Sequence
     spans = explanation.spans
     counts = [round(share * len(order) / TENTHS) for share in range(TENTHS + 1)]
     texts = []
-    for keep in (lambda i, first: i not in first, lambda i, first: i in first):
+    for left in (False, True):
         for count in counts:
             first = set(order[:count])
-            chosen = [s for i, s in enumerate(spans) if keep(i, first)]
+            chosen = [s for i, s in enumerate(spans) if (i in first) == left]
             texts.append("".join(map(explanation.of, chosen)))
     number = explanation.classes.index(explanation.label)
     return classifier.predict_proba(texts)[:, number].reshape(2, -1)
@@ -117,7 +117,9 @@ def draw(sets: dict[str, Result], path: Path) -> None:
     axes = figure.subplots(len(sets), 2, squeeze=False, sharey="row")
     shares = [share / TENTHS for share in range(TENTHS + 1)]
     for row, (name, found) in zip(axes, sets.items(), strict=True):
-        for one, (number, title) in zip(row, enumerate(("without", "with nothing but")), strict=True):
+        for one, (number, title) in zip(
+            row, enumerate(("without", "with nothing but")), strict=True
+        ):
             for way, of_way in found["ways"].items():
                 one.plot(shares, of_way["curves"][number], color=COLORS[way], label=way)
             one.set_title(f"{name}: {title} the marked words", loc="left", fontsize=9,

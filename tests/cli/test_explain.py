@@ -61,7 +61,9 @@ def test_what_would_move_a_terminal_is_shown_as_escapes(model: Path) -> None:
     assert "\x1b" not in shown and "\x07" not in shown and r"\x1b" in shown
 
 
-def test_colours_are_for_terminals(trained: object, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_are_for_terminals(
+    trained: object, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     shown = done("explain", model, TEXT).stdout

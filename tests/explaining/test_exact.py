@@ -14,7 +14,15 @@ from carryline.text.vectors import Vectors, words_of
 from carryline.training import linear
 from lexicons import vectors_file
 
-TEXTS = ["the film of the night", "good good film", "bad", "never read, never seen!", "", "…", "a b"]
+TEXTS = [
+    "the film of the night",
+    "good good film",
+    "bad",
+    "never read, never seen!",
+    "",
+    "…",
+    "a b",
+]
 OFTEN = [*TEXTS[:4] * 5, "the night was bad", "a good night"]
 
 

@@ -59,7 +59,9 @@ def test_the_units_that_vary_most_in_the_order_of_their_peaks(make: Maker) -> No
     assert len(found.liveliest(99)) == 8
 
 
-@pytest.mark.parametrize(("cell", "text"), [*((cell, "x") for cell in CELLS), ("lstm", "a $ 東\n\x00")])
+@pytest.mark.parametrize(
+    ("cell", "text"), [*((cell, "x") for cell in CELLS), ("lstm", "a $ 東\n\x00")]
+)
 def test_pictures(make: Maker, cell: str, text: str, tmp_path: Path) -> None:
     classifier = make(2, cell=cell)
     plot_trace(traced(classifier.network, classifier.tokenizer, text), tmp_path / "trace.png", 4)
@@ -79,7 +81,11 @@ def test_what_cannot_be_drawn_is_said(make: Maker, text: str, tmp_path: Path) ->
         ({}, {"layer": 2}, "1 <= layer <= 1 of this model, it is 2"),
         ({}, {"layer": 0}, "1 <= layer <= 1"),
         ({}, {"direction": "up"}, "direction must be one of forward, backward, it is 'up'"),
-        ({"bidirectional": False}, {"direction": "backward"}, "direction must be one of forward, it"),
+        (
+            {"bidirectional": False},
+            {"direction": "backward"},
+            "direction must be one of forward, it",
+        ),
     ],
 )
 def test_what_there_is_not(

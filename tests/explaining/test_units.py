@@ -10,7 +10,9 @@ from carryline.text.tokens import Tokenizer
 from carryline.text.vectors import words_of
 from carryline.text.words import encodable
 
-TEXTS = st.text(st.one_of(st.characters(), st.sampled_from(" \n\t.!?'aé東\ud800\udc00")), max_size=40)
+TEXTS = st.text(
+    st.one_of(st.characters(), st.sampled_from(" \n\t.!?'aé東\ud800\udc00")), max_size=40
+)
 TOKENIZERS = [
     Tokenizer.train(["the film was good, the night was not"] * 3, 290),
     Tokenizer.train(["the film was good"], 270).with_words(["film", "café", "don", "'t"]),

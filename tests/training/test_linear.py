@@ -218,5 +218,7 @@ def test_two_texts_many_times_are_no_numerical_accident() -> None:
     a product that one order of it makes zero."""
     targets = np.array([1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 0])
     texts = ["a fine film" if target else "a dull one" for target in targets]
-    for part in linear.fit(texts, targets, 1, Bags(Vectors.english()), linear.BALANCES, features=99):
+    for part in linear.fit(
+        texts, targets, 1, Bags(Vectors.english()), linear.BALANCES, features=99
+    ):
         assert all(np.isfinite(value).all() for value in part.arrays.values())

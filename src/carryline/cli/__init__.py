@@ -16,7 +16,19 @@ from typing import Any
 
 import click
 
-from carryline.cli import bench, evaluate, explain, inspect, plot, predict, summary, tokenize, train, tune, vectors
+from carryline.cli import (
+    bench,
+    evaluate,
+    explain,
+    inspect,
+    plot,
+    predict,
+    summary,
+    tokenize,
+    train,
+    tune,
+    vectors,
+)
 from carryline.errors import CarrylineError, InputError
 
 DEBUG = "CARRYLINE_DEBUG"

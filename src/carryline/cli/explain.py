@@ -31,8 +31,8 @@ FOR, AGAINST = (47, 125, 209), (226, 120, 20)
     type=click.Choice(["gradients", "occlusion"]),
     default="gradients",
     show_default=True,
-    help="How a word's part in the recurrent network is found: by integrated gradients, whose parts "
-    "add up; or by occlusion, what is lost without the word. Those in the linear part are exact.",
+    help="How a word's part in the recurrent network is found: by integrated gradients, whose "
+    "parts add up, or by occlusion, what is lost without the word. In the linear part it is exact.",
 )
 @click.option(
     "--by",
@@ -77,9 +77,7 @@ def command(
 
     classifier = load(model)
     chosen = texts or tuple(options.read(["-"], labelled=False, piped=True).texts)
-    found = [
-        classifier.explain(text, label, way=way, by=by, threads=threads) for text in chosen
-    ]
+    found = [classifier.explain(text, label, way=way, by=by, threads=threads) for text in chosen]
     if html is not None:
         _write(html, found, model)
     for explanation in found if as_json else ():
@@ -114,7 +112,9 @@ def _show(explanation: Explanation) -> None:
     click.echo(f"\n{'part':>7} {'linear':>8} {'recurrent':>10}")
     for span in _listed(explanation):
         shown = explanation.of(span).strip() or repr(explanation.of(span))
-        click.echo(f"{span.part:+7.2f} {span.linear:+8.2f} {span.recurrent:+10.2f}  {_short(shown)}")
+        click.echo(
+            f"{span.part:+7.2f} {span.linear:+8.2f} {span.recurrent:+10.2f}  {_short(shown)}"
+        )
     click.echo(f"{explanation.rest:+7.2f} {'':8} {'':10}  (of no word)")
     click.echo(f"{explanation.score:+7.2f} {'':8} {'':10}  the score")
     for span in explanation.spans if explanation.spans[0].after else ():

@@ -21,8 +21,8 @@ Array = NDArray[Any]
 
 
 def parts(linear: Linear, text: str, words: int, threads: int) -> Array:
-    """[words, outputs] float64, of the words that `vectors.words_of` cuts; but for rounding they and
-    the bias add up to `linear.logits`."""
+    """[words, outputs] float64, of the words that `vectors.words_of` cuts; but for rounding they
+    and the bias add up to `linear.logits`."""
     outputs = len(linear.arrays["bias"])
     found = np.zeros((words, outputs))
     kinds = zip(linear.ngrams([text], threads), linear.ngrams.places(text), strict=True)

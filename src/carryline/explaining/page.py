@@ -13,22 +13,27 @@ from html import escape
 from carryline.evaluation.metrics import name
 from carryline.explaining.explanation import Explanation, Span
 
-FOR, AGAINST = "47, 125, 209", "226, 120, 20"
+# For `marked` as for whole pages.
+COLORS = "--for: 47, 125, 209; --against: 226, 120, 20;"
 _DEEPEST = 0.55  # of a ground, so that ink is read on it in both themes
-_STYLE = """
-:root { color-scheme: light dark; }
+_STYLE = (
+    f":root {{ color-scheme: light dark; {COLORS} }}"
+    + """
 body { font: 16px/1.6 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 article { margin: 0 0 2rem; }
 h2 { font-size: 1.1rem; margin: 0 0 .5rem; }
 p.text { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 .5rem; }
 p.text span { border-radius: .2em; padding: .1em 0; }
 p.note, footer { font-size: .85rem; opacity: .75; margin: 0; }
-.for { background: rgba(%s, .55); } .against { background: rgba(%s, .55); }
-""" % (FOR, AGAINST)  # fmt: skip
+.for { background: rgba(var(--for), .55); }
+.against { background: rgba(var(--against), .55); }
+"""
+)
 
 
 def marked(explanation: Explanation) -> str:
-    """The text, each span with a ground as deep as its part beside the largest one."""
+    """The text, each span with a ground as deep as its part beside the largest one; the page that
+    it stands in has the `COLORS`."""
     largest = max((abs(span.part) for span in explanation.spans), default=0.0)
     return "".join(_span(explanation, span, largest) for span in explanation.spans)
 
@@ -40,7 +45,8 @@ def _span(explanation: Explanation, span: Span, largest: float) -> str:
         return written
     depth = _DEEPEST * abs(span.part) / largest
     title = f"{span.part:+.2f} (linear {span.linear:+.2f}, recurrent {span.recurrent:+.2f})"
-    ground = f"background: rgba({FOR if span.part > 0 else AGAINST}, {depth:.2f})"
+    side = "for" if span.part > 0 else "against"
+    ground = f"background: rgba(var(--{side}), {depth:.2f})"
     blank = written[: len(written) - len(bare)]
     return f'{blank}<span style="{ground}" title="{title}">{bare}</span>'
 

@@ -86,7 +86,9 @@ def _check(layers: int, both: bool, layer: int, direction: str, tokens: int) -> 
     if direction not in known:
         raise DataError(f"direction must be one of {', '.join(known)}, it is {direction!r}")
     if tokens > MOST_TOKENS:
-        raise DataError(f"a text to look into has at most {MOST_TOKENS:,} tokens, it has {tokens:,}")
+        raise DataError(
+            f"a text to look into has at most {MOST_TOKENS:,} tokens, it has {tokens:,}"
+        )
 
 
 def _walked(
@@ -96,7 +98,8 @@ def _walked(
     h, c = np.zeros(hidden, np.float32), np.zeros(hidden, np.float32)
     states, carry = np.empty((len(x), hidden), np.float32), np.empty((len(x), hidden), np.float32)
     gates: dict[str, Array] = {
-        name: np.empty_like(states) for name in cells.gates(cell, weights, 0 * weights["weight_ih"][0], h, c)
+        name: np.empty_like(states)
+        for name in cells.gates(cell, weights, 0 * weights["weight_ih"][0], h, c)
     }
     for at in reversed(range(len(x))) if backwards else range(len(x)):
         found = cells.gates(cell, weights, x[at], h, c)

@@ -70,8 +70,8 @@ def plot_trace(trace: Trace, path: str | Path, units: int) -> None:
     _name_tokens(every[-1], trace)
     end = "first" if trace.direction == "forward" else "last"
     every[0].annotate(
-        f"{trace.cell.name}, layer {trace.layer}, {trace.direction}: read from the {end} token on; the "
-        f"{len(chosen)} units that vary most",
+        f"{trace.cell.name}, layer {trace.layer}, {trace.direction}: read from the {end} token on; "
+        f"the {len(chosen)} units that vary most",
         (0, 1), (0, 22), "axes fraction", "offset points", fontsize=9, color=INK, weight="bold",
     )  # fmt: skip
     save_figure(figure, path)

@@ -81,8 +81,8 @@ def sigmoid(x: Array) -> Array:
 
 def gates(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> dict[str, Array]:
     """Of one step what stands between x [input], h and c [hidden] and the next ones, by the names
-    of the textbook [hidden]: i, f, g and o of `lstm`, r, z and n of `gru`, i, f, k and o of `carry`,
-    whose o is its output."""
+    of the textbook [hidden]: i, f, g and o of `lstm`, r, z and n of `gru`, n of `rnn`, which is its
+    output, i, f, k and o of `carry`, whose o is its output."""
     projected = w["weight_ih"] @ x + w["bias_ih"]
     recurrent = w["weight_hh"] @ h
     if cell is GRU:
