@@ -103,7 +103,7 @@ def _walked(
     }
     for at in reversed(range(len(x))) if backwards else range(len(x)):
         found = cells.gates(cell, weights, x[at], h, c)
-        h, c = cells.after(cell, found, h, c)
+        h, c = cells.next_state(cell, found, h, c)
         states[at], carry[at] = h, c
         for name, values in found.items():
             gates[name][at] = values

@@ -99,10 +99,10 @@ def gates(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> dict[str, Arr
 
 def step(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
     """One step of one text: x [input], h and c [hidden] -> the next h and c."""
-    return after(cell, gates(cell, w, x, h, c), h, c)
+    return next_state(cell, gates(cell, w, x, h, c), h, c)
 
 
-def after(cell: Cell, of_step: Mapping[str, Array], h: Array, c: Array) -> tuple[Array, Array]:
+def next_state(cell: Cell, of_step: Mapping[str, Array], h: Array, c: Array) -> tuple[Array, Array]:
     """The next h and c by a step's gates."""
     if cell is RNN:
         return of_step["n"], c
@@ -118,8 +118,8 @@ Gates = tuple[Array, Array, Array]  # gradients by W x + b, by U h, and of h bef
 
 
 def _rnn_gradient(w: Weights, x: Array, h: Array, d_h: Array) -> Gates:
-    following, _ = step(RNN, w, x, h, h)
-    d = d_h * (1 - following**2)
+    after, _ = step(RNN, w, x, h, h)
+    d = d_h * (1 - after**2)
     return d, d, np.zeros_like(h)
 
 
