@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.network import PAD, Network
-from carryline.recurrence.ragged import Ragged
+from carryline.recurrence import kernels
+from carryline.recurrence.ragged import Plan
 from carryline.training import model
-from carryline.training.stages import Way
+from carryline.training.stages import Back, Gradients, States, Way
 
 Array = NDArray[Any]
 POINTS = 12
@@ -41,24 +42,49 @@ def parts(
     for begin in range(0, points, at_once):
         some = slice(begin, begin + at_once)
         scales = np.float32((places[some] + 1) / 2)
-        along = (scales[:, None, None] * x).reshape(-1, x.shape[1])
-        by_x = _gradients(network, along, len(scales), direction, shares[some] / 2, threads)
-        found[read] += np.einsum("ptw,tw->t", by_x, x, dtype=np.float64)
+        d = np.float32(shares[some, None] / 2 * direction)
+        found[read] += _along(network, x, scales, d, threads)
     return found
 
 
-def _gradients(
-    network: Network, along: Array, texts: int, direction: Array, shares: Array, threads: int
-) -> Array:
-    """[texts, tokens, width]: of texts of as many embeddings each, those of the logits in this
-    direction, times each text's share."""
-    tokens = len(along) // texts
-    # Every place is an entry of its own of an embedding of just these rows.
-    numbers = np.arange(len(along), dtype=np.int32)
-    ragged = Ragged(numbers, np.arange(texts + 1, dtype=np.int64) * tokens)
-    weights, way = {**network.weights, model.EMBEDDING: along}, Way()
-    model.logits(network.config, weights, ragged, way, threads)
-    d = np.float32(shares[ragged.plan.order][:, None] * direction)
-    _, gradients = way.back(d)
-    rows: Array = gradients[model.EMBEDDING].values
-    return rows.reshape(texts, tokens, -1)
+def _along(network: Network, x: Array, scales: Array, d: Array, threads: int) -> Array:
+    """[tokens]: x · dz(a x)/dx summed over the scales a, each time in the direction d of the logits.
+
+    x is read through W x alone, made once: W (a x) is a (W x), and x · dz/dx is W x · dz/d(W x).
+    That leaves the products with U and its gradient alone.
+    """
+    texts, tokens = len(scales), len(x)
+    layer = network.layers[0]
+    projected = layer.project(x, threads)
+    bias = layer.project(np.zeros_like(x[:1]), threads)
+    own = projected - bias
+    along = scales[:, None, None] * own[:, None] + bias[:, None]  # [directions, texts, tokens, …]
+    plan = Plan(np.arange(texts + 1, dtype=np.int64) * tokens)
+    row = plan.time_major(np.arange(texts * tokens, dtype=np.int32))
+    way = Way()
+    states = way(_first(network, plan, along.reshape(len(own), texts * tokens, -1), row, threads))
+    model.above(network.config, network.weights, states, plan, way, threads)
+    by_projected, _ = way.back(d[plan.order])
+    by_own = by_projected.reshape(len(own), texts, tokens, -1)
+    found: Array = np.einsum("dtg,dtg->t", by_own.sum(axis=1), own, dtype=np.float64)
+    return found
+
+
+def _first(
+    network: Network, plan: Plan, projected: Array, row: kernels.Rows, threads: int
+) -> tuple[States, Back]:
+    """The first layer from its W x + b on, as a stage whose input that is."""
+    layer, pool = network.layers[0], model.pooled(network.config, 0)
+    zeros = np.zeros((len(projected), plan.texts, layer.hidden), np.float32)
+    trace = layer.forward(
+        plan, projected, row, zeros, zeros, states=True, save=True, threads=threads, pool=pool
+    )
+
+    def back(d: States) -> tuple[Array, Gradients]:
+        found = layer.walk_back(
+            plan, trace, projected.shape[1], row, d.all, zeros if d.last is None else d.last, zeros,
+            d_largest=d.largest, d_mean=d.mean, by_first=False, threads=threads,
+        )  # fmt: skip
+        return found.projected, {}
+
+    return States(trace.states, trace.h, None, trace.largest, trace.mean), back
