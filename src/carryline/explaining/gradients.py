@@ -48,7 +48,7 @@ def parts(
 
 
 def _along(network: Network, x: Array, scales: Array, d: Array, threads: int) -> Array:
-    """[tokens]: x · dz(a x)/dx summed over the scales a, each time in the direction d of the logits.
+    """[tokens]: x · dz(a x)/dx summed over the scales a, of logits z each time in a direction d.
 
     x is read through W x alone, made once: W (a x) is a (W x), and x · dz/dx is W x · dz/d(W x).
     That leaves the products with U and its gradient alone.
