@@ -16,7 +16,19 @@ from typing import Any
 
 import click
 
-from carryline.cli import bench, evaluate, plot, predict, summary, tokenize, train, tune, vectors
+from carryline.cli import (
+    bench,
+    evaluate,
+    explain,
+    inspect,
+    plot,
+    predict,
+    summary,
+    tokenize,
+    train,
+    tune,
+    vectors,
+)
 from carryline.errors import CarrylineError, InputError
 
 DEBUG = "CARRYLINE_DEBUG"
@@ -96,5 +108,7 @@ def main() -> None:
     """
 
 
-for module in (train, tune, evaluate, predict, tokenize, summary, plot, vectors, bench):
+for module in (
+    train, tune, evaluate, predict, explain, inspect, tokenize, summary, plot, vectors, bench,
+):  # fmt: skip
     main.add_command(module.command)

@@ -123,7 +123,7 @@ class Network:
         self.config, self._directions = config, 2 if config.bidirectional else 1
         self.weights = {name: np.ascontiguousarray(value) for name, value in weights.items()}
         cell = cells.CELLS[config.cell]
-        self._layers = [
+        self.layers = [
             kernels.Layer(cell, list(layer(config, self.weights, number).values()))
             for number in range(len(config.hidden))
         ]
@@ -131,7 +131,7 @@ class Network:
         # that takes too much; then for the different ones of each batch.
         embedding, self._table = self.weights["embedding.weight"], None
         if table and 4 * len(embedding) * self._projected(0) <= BYTES_AT_ONCE:
-            self._table = self._layers[0].project(embedding, machine.default_threads())
+            self._table = self.layers[0].project(embedding, machine.default_threads())
         self._dense = self._linear("dense") if config.dense else None
         self._head = self._linear("head")
 
@@ -181,14 +181,14 @@ class Network:
     def _batch_logits(self, ragged: Ragged, threads: int) -> Array:
         plan = ragged.plan
         projected, row = self._project(plan, ragged.values, threads)
-        for below, layer in pairwise(self._layers):
+        for below, layer in pairwise(self.layers):
             states = _walk(below, plan, projected, row, None, threads).states
             assert states is not None
             del projected  # before the next one is made
             projected, row = layer.project(states, threads), None
             del states
         pool = POOLED[self.config.pooling]
-        x = self._pooled(_walk(self._layers[-1], plan, projected, row, pool, threads))
+        x = self._pooled(_walk(self.layers[-1], plan, projected, row, pool, threads))
         if self._dense is not None:
             x = np.maximum(self._dense(x, threads), 0)
         logits: Array = self._head(x, threads)[plan.inverse_order]
@@ -200,7 +200,7 @@ class Network:
             return self._table, plan.time_major(ids)
         embedding = self.weights["embedding.weight"]
         different, row = kernels.distinct(ids, plan, len(embedding))
-        return self._layers[0].project(embedding[different], threads), row
+        return self.layers[0].project(embedding[different], threads), row
 
     def _pooled(self, trace: kernels.Trace) -> Array:
         directions, texts, hidden = trace.h.shape
@@ -214,7 +214,7 @@ class Network:
 
     def _projected(self, layer: int) -> int:
         """Values of a layer's W x + b for a token."""
-        gates = self._layers[layer].cell.gates
+        gates = self.layers[layer].cell.gates
         return self._directions * gates * self.config.hidden[layer]
 
     def _bytes(self, tokens: int) -> int:
@@ -222,8 +222,8 @@ class Network:
         vocabulary, inputs = self.weights["embedding.weight"].shape
         rows = 0 if self._table is not None else min(tokens, vocabulary)
         below, most = rows * inputs, 0
-        for number, layer in enumerate(self._layers):
-            last = number + 1 == len(self._layers)
+        for number, layer in enumerate(self.layers):
+            last = number + 1 == len(self.layers)
             states = 0 if last else tokens * self._directions * layer.hidden
             most = max(most, rows * self._projected(number) + max(below, states))
             rows, below = tokens, states

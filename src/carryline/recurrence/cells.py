@@ -79,22 +79,39 @@ def sigmoid(x: Array) -> Array:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
-def step(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """One step of one text: x [input], h and c [hidden] -> the next h and c."""
+def gates(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> dict[str, Array]:
+    """Of one step what stands between x [input], h and c [hidden] and the next ones, by the names
+    of the textbook [hidden]: i, f, g and o of `lstm`, r, z and n of `gru`, n of `rnn`, which is its
+    output, i, f, k and o of `carry`, whose o is its output."""
     projected = w["weight_ih"] @ x + w["bias_ih"]
     recurrent = w["weight_hh"] @ h
     if cell is GRU:
         px, ph = np.split(projected, 3), np.split(recurrent, 3)
         r, z = sigmoid(px[0] + ph[0]), sigmoid(px[1] + ph[1])
-        n = np.tanh(px[2] + r * (ph[2] + w["bias_hh"]))
-        return (1 - z) * n + z * h, c
+        return {"r": r, "z": z, "n": np.tanh(px[2] + r * (ph[2] + w["bias_hh"]))}
     if cell is RNN:
-        return np.tanh(projected + recurrent), c
+        return {"n": np.tanh(projected + recurrent)}
     i, f, g, o = np.split(projected + recurrent, 4)
-    following = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     if cell is LSTM:
-        return sigmoid(o) * np.tanh(following), following
-    return np.tanh(o + w["weight_ch"] @ c), following
+        return {"i": sigmoid(i), "f": sigmoid(f), "g": np.tanh(g), "o": sigmoid(o)}
+    return {"i": sigmoid(i), "f": sigmoid(f), "k": np.tanh(g), "o": np.tanh(o + w["weight_ch"] @ c)}
+
+
+def step(cell: Cell, w: Weights, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """One step of one text: x [input], h and c [hidden] -> the next h and c."""
+    return next_state(cell, gates(cell, w, x, h, c), h, c)
+
+
+def next_state(cell: Cell, of_step: Mapping[str, Array], h: Array, c: Array) -> tuple[Array, Array]:
+    """The next h and c by a step's gates."""
+    if cell is RNN:
+        return of_step["n"], c
+    if cell is GRU:
+        return (1 - of_step["z"]) * of_step["n"] + of_step["z"] * h, c
+    if cell is LSTM:
+        following = of_step["f"] * c + of_step["i"] * of_step["g"]
+        return of_step["o"] * np.tanh(following), following
+    return of_step["o"], of_step["f"] * c + of_step["i"] * of_step["k"]
 
 
 Gates = tuple[Array, Array, Array]  # gradients by W x + b, by U h, and of h before (directly)

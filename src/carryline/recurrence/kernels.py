@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,18 @@ class Gradients:
 
     x: Array | None
     layer: list[dict[str, Array]]
+    h: Array
+    c: Array
+
+
+class Steps(NamedTuple):
+    """What `Layer.walk_back` gives, by direction: the gradients by what `project` gave [rows, gates
+    * hidden], U, the carry's weights (None without), the biases, and the first h and c."""
+
+    projected: Array
+    recurrent: Array
+    carry: Array | None
+    bias: Array
     h: Array
     c: Array
 
@@ -244,14 +256,47 @@ class Layer:
         trace has, None for zeros. by_x, by_first: whether those by x, and by the first h and c, are
         wanted.
         """
+        panels, _, _ = self._backward_weights()
+        found = self.walk_back(
+            plan, trace, len(x), row, d_states, d_h, d_c,
+            d_largest=d_largest, d_mean=d_mean, by_first=by_first, threads=threads,
+        )  # fmt: skip
+        d_projected, count = found.projected, len(self.directions)
+        d_input = np.empty((count, self.cell.gates * self.hidden, self.inputs), self.dtype)
+        _kernels.outer(d_projected, x, d_input, self._brief, threads)
+        d_layer = [self._by_weights(d_input[i], found, i) for i in range(count)]
+        if not by_x:
+            return Gradients(None, d_layer, found.h, found.c)
+        d_x = empty((1, *x.shape), self.dtype)
+        for i in range(count):
+            panel = panels[i : i + 1]
+            _kernels.matmul(d_projected[i], panel, None, d_x, i > 0, self._brief, threads)
+        return Gradients(d_x[0], d_layer, found.h, found.c)
+
+    def walk_back(
+        self,
+        plan: Plan,
+        trace: Trace,
+        rows: int,
+        row: Rows | None,
+        d_states: Array | None,
+        d_h: Array,
+        d_c: Array,
+        *,
+        d_largest: Array | None = None,
+        d_mean: Array | None = None,
+        by_first: bool = True,
+        threads: int,
+    ) -> Steps:
+        """The time loop's share of `backward`, which has the arguments; rows: of `projected`."""
         assert trace.states is not None and trace.saved is not None
-        panels, recurrent, carry = self._backward_weights()
+        _, recurrent, carry = self._backward_weights()
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
-        rows, gates = plan.tokens if row is None else len(x), cell.gates * hidden
+        gates = cell.gates * hidden
         d_h, d_c = np.array(d_h, order="C"), np.array(d_c, order="C")
         if d_mean is not None:
             d_mean = np.divide(d_mean, np.maximum(plan.lengths, 1)[:, None], dtype=self.dtype)
-        d_projected = empty((count, rows, gates), self.dtype)
+        d_projected = empty((count, plan.tokens if row is None else rows, gates), self.dtype)
         d_recurrent = np.zeros((count, gates, hidden), self.dtype)
         d_carry = np.zeros((count, hidden, hidden), self.dtype) if cell is CARRY else None
         d_bias = np.zeros((count, cell.gradients, hidden), self.dtype)
@@ -261,31 +306,17 @@ class Layer:
             trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, by_first, d_projected,
             d_recurrent, d_carry, d_bias, self._brief, threads,
         )  # fmt: skip
-        d_input = np.empty((count, gates, self.inputs), self.dtype)
-        _kernels.outer(d_projected, x, d_input, self._brief, threads)
-        d_layer = [
-            self._by_weights(d_input[i], d_recurrent[i], d_bias[i], d_carry, i)
-            for i in range(count)
-        ]
-        if not by_x:
-            return Gradients(None, d_layer, d_h, d_c)
-        d_x = empty((1, *x.shape), self.dtype)
-        for i in range(count):
-            panel = panels[i : i + 1]
-            _kernels.matmul(d_projected[i], panel, None, d_x, i > 0, self._brief, threads)
-        return Gradients(d_x[0], d_layer, d_h, d_c)
+        return Steps(d_projected, d_recurrent, d_carry, d_bias, d_h, d_c)
 
-    def _by_weights(
-        self, d_input: Array, d_recurrent: Array, d_bias: Array, d_carry: Array | None, i: int
-    ) -> dict[str, Array]:
+    def _by_weights(self, d_input: Array, steps: Steps, i: int) -> dict[str, Array]:
         """Of direction i, by the names of `cells.shapes`."""
-        cell = self.cell
+        cell, d_bias = self.cell, steps.bias[i]
         bias = d_bias[cell.gradients - cell.gates :].reshape(-1)
-        found = {"weight_ih": d_input, "weight_hh": d_recurrent, "bias_ih": bias}
+        found = {"weight_ih": d_input, "weight_hh": steps.recurrent[i], "bias_ih": bias}
         if cell is GRU:
             found["bias_hh"] = d_bias[0]
-        if d_carry is not None:
-            found["weight_ch"] = d_carry[i]
+        if steps.carry is not None:
+            found["weight_ch"] = steps.carry[i]
         return found
 
 

@@ -24,6 +24,7 @@ from carryline.text.examples import (
 )
 
 if TYPE_CHECKING:
+    from carryline.explaining.explanation import Explanation
     from carryline.tasks.parts import Validation
     from carryline.training.progress import Callback
 
@@ -174,6 +175,32 @@ class TextClassifier(Holder, Estimator):
         chances = self.predict_proba(texts, pad_to=pad_to, threads=threads, advance=advance)
         labels: NDArray[Any] = self.classes_[chances.argmax(axis=1)]
         return labels
+
+    def explain(
+        self,
+        text: str,
+        label: Label | None = None,
+        *,
+        way: str = "gradients",
+        by: str = "words",
+        threads: int | None = None,
+    ) -> Explanation:
+        """Each word's part in the decision for a label, None for the most probable one.
+
+        The parts in the linear part are exact. Those in the recurrent one are found by integrated
+        gradients (they add up, too), or with way="occlusion" by what is lost without the word.
+        by: "words", or "sentences". See `carryline.explaining.explanation.Explanation`.
+
+        Raises `DataError` for an unknown label, or a text that is too long for it.
+        """
+        from carryline.explaining.explain import Explainer
+
+        model, count = self.trained, checked_threads(threads)
+        explainer = Explainer(
+            model.classes, model.tokenizer, model.network, model.linear,
+            lambda texts: model.logits(texts, threads=count)[0], count,
+        )  # fmt: skip
+        return explainer(checked_texts([text])[0], label, way, by)
 
     def evaluate(
         self,

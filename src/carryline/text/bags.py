@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from carryline.recurrence import _kernels
 from carryline.text.cut import Texts, cut_of, spread
-from carryline.text.vectors import Vectors, words_in
+from carryline.text.vectors import Vectors, words_in, words_of
 
 PARTS = 4
 RARE = 1e-3  # a
@@ -28,12 +28,15 @@ _MOST_KEPT = 1 << 18  # pieces
 
 
 class Bags:
-    """Of the words that `vectors` have. Safe to share between threads."""
+    """Of the words that `vectors` have. Safe to share between threads.
+
+    rarity: a / (a + p) of each [words].
+    """
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors = vectors
         shares = vectors.counts / max(1, vectors.counts.sum())
-        self._weight = (RARE / (RARE + shares)).astype(np.float32)
+        self.rarity = (RARE / (RARE + shares)).astype(np.float32)
         self._known: dict[str, bytes] = {}  # rows as int32
 
     @property
@@ -46,8 +49,15 @@ class Bags:
         known = self._knowing(cut.pieces)
         ids, offsets = spread(cut, [known[piece] for piece in cut.pieces])
         out = np.empty((len(cut), self.width), np.float32)
-        _kernels.bags(self.vectors.matrix, self._weight, ids, offsets, out, threads)
+        _kernels.bags(self.vectors.matrix, self.rarity, ids, offsets, out, threads)
         return out
+
+    def places(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of a text's known words, and which of its words each is."""
+        rows = [self.vectors.by_word.get(word, -1) for word in words_of(text)]
+        found = np.array(rows, np.int64)
+        there = np.flatnonzero(found >= 0)
+        return found[there], there
 
     def _knowing(self, wanted: Sequence[str]) -> dict[str, bytes]:
         """The rows of these pieces and others.

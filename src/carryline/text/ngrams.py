@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from carryline.recurrence import _kernels
 from carryline.recurrence.ragged import offsets_of
 from carryline.recurrence.sparse import Sparse
 from carryline.text.cut import Cut, Texts, cut_of, joined
-from carryline.text.vectors import words_in
+from carryline.text.vectors import words_in, words_of
 
 Keys = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
@@ -51,6 +52,17 @@ class Features:
     def find(self, keys: Keys) -> NDArray[np.int32]:
         """The number of each key, -1 for one that is not known."""
         return _kernels.find(self.keys, self.slots, keys)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the known n-grams of a text stand: features, their numbers; words, the number of a word
+    that they are of; share, how much of it they are that word's [places each]. An n-gram that
+    stands there several times has as many, a pair of two words two."""
+
+    features: NDArray[np.int32]
+    words: NDArray[np.int64]
+    share: NDArray[np.float64]
 
 
 class Ngrams:
@@ -86,6 +98,31 @@ class Ngrams:
         strings = _kernels.weigh(*cut.by_text, *joined(numbers, np.int32), characters.idf, threads)
         return Sparse(*pairs, width=len(words.keys)), Sparse(*strings, width=len(characters.keys))
 
+    def places(self, text: str) -> tuple[Place, Place]:
+        """Of words and pairs, and of characters, by the words that `vectors.words_of` cuts."""
+        own = words_of(text)
+        encoded = [word.encode() for word in own]
+        content = np.frombuffer(bytearray().join(encoded), np.uint8)
+        offsets, count = offsets_of([len(word) for word in encoded]), len(own)
+        keys = _kernels.word_keys(content, offsets)
+        one = np.arange(count, dtype=np.int32), offsets_of([count])
+        pairs, _ = _kernels.pair_keys(*one, keys, np.arange(count + 1, dtype=np.int64))
+        strings, ends = _kernels.character_keys(content, offsets, SHORTEST, LONGEST)
+        # A word and its pair with the one before, word by word; the last one's with the outside.
+        word = np.arange(len(pairs)) // 2
+        halves = np.zeros(len(pairs), bool)
+        halves[3:-1:2] = True
+        first = np.where(word == count, count - 1, word)
+        both = _Places(
+            np.concatenate([pairs, pairs[halves]]),
+            np.concatenate([first, word[halves] - 1]),
+            np.concatenate([np.where(halves, 0.5, 1.0), np.full(halves.sum(), 0.5)]),
+        )
+        each = np.repeat(np.arange(count), np.diff(ends))
+        return both.known(self.words), _Places(strings, each, np.ones(len(each))).known(
+            self.characters
+        )
+
     def _knowing(self, wanted: Sequence[str]) -> dict[str, tuple[bytes, bytes]]:
         """What these pieces and others have.
 
@@ -111,6 +148,19 @@ class Ngrams:
             known[piece] = (
                 words[8 * starts[i] : 8 * starts[i + 1]], strings[4 * ends[i] : 4 * ends[i + 1]]
             )  # fmt: skip
+
+
+class _Places(NamedTuple):
+    """`Place` by keys, of which some may not be known."""
+
+    keys: Keys
+    words: NDArray[np.int64]
+    share: NDArray[np.float64]
+
+    def known(self, features: Features) -> Place:
+        numbers = features.find(self.keys)
+        there = numbers >= 0
+        return Place(numbers[there], self.words[there], self.share[there])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from carryline.model import network
 from carryline.model.config import Config
 from carryline.recurrence import cells, kernels
-from carryline.recurrence.ragged import Ragged
+from carryline.recurrence.ragged import Plan, Ragged
 from carryline.training import stages
-from carryline.training.stages import Way
+from carryline.training.stages import States, Way
 
 Array = NDArray[Any]
 EMBEDDING = "embedding.weight"
@@ -40,27 +40,48 @@ def logits(
         dropped: Array = way(stages.dropout(x, config.dropout, rng, threads))
         return dropped
 
-    cell, last = cells.CELLS[config.cell], len(config.hidden) - 1
-    row: kernels.Rows | None
     ids, row = kernels.distinct(ragged.values, plan, len(weights[EMBEDDING]))
-    x = way(stages.embedding(weights[EMBEDDING], ids, shift), "embedding")
-    for number in range(len(config.hidden)):
-        # Embeddings are dropped by distinct token, so that all its places in the batch agree (Gal &
-        # Ghahramani 2016) and each is still projected once.
-        x, layer = dropout(x), network.layer(config, weights, number)
-        pool = network.POOLED[config.pooling] if number == last else ()
+    # Embeddings are dropped by distinct token, so that all its places in the batch agree (Gal &
+    # Ghahramani 2016) and each is still projected once.
+    x = dropout(way(stages.embedding(weights[EMBEDDING], ids, shift), "embedding"))
+    layer, pool = network.layer(config, weights, 0), pooled(config, 0)
+    cell = cells.CELLS[config.cell]
+    states = way(
+        stages.recurrence(cell, layer, config.precision, plan, x, row, threads, pool),
+        "recurrence",
+    )
+    return above(config, weights, states, plan, way, threads, dropout)
+
+
+def above(
+    config: Config,
+    weights: Mapping[str, Any],
+    states: States,
+    plan: Plan,
+    way: Way,
+    threads: int,
+    dropout: Callable[[Array], Array] = lambda x: x,
+) -> Array:
+    """The logits by the first layer's states: what comes after it."""
+    cell = cells.CELLS[config.cell]
+    for number in range(1, len(config.hidden)):
+        x = dropout(way(stages.every(states)))
+        layer, pool = network.layer(config, weights, number), pooled(config, number)
         states = way(
-            stages.recurrence(cell, layer, config.precision, plan, x, row, threads, pool),
+            stages.recurrence(cell, layer, config.precision, plan, x, None, threads, pool),
             "recurrence",
         )
-        if number < last:
-            x, row = way(stages.every(states)), None
     x = dropout(way(stages.pooling(states, config.pooling)))
     if config.dense:
         x = way(stages.dense(x, network.part(weights, "dense"), threads), "dense")
         x = dropout(way(stages.relu(x)))
     made: Array = way(stages.dense(x, network.part(weights, "head"), threads), "head")
     return made
+
+
+def pooled(config: Config, number: int) -> tuple[str, ...]:
+    """What is pooled of a layer's states as they come: of the last one's alone."""
+    return network.POOLED[config.pooling] if number == len(config.hidden) - 1 else ()
 
 
 def initial_weights(

@@ -1,0 +1,90 @@
+"""Each token's part in the recurrent part's logits, by integrated gradients.
+
+    part_t = x_t · ∫ dz(a x)/dx_t da, a from 0 to 1
+
+(Sundararajan, Taly & Yan 2017, equation 1; the baseline is the text whose embeddings are zeros.)
+The parts add up to z(x) - z(0). The integral is Gauss and Legendre's sum over `POINTS` points; all
+of them are one batch, forward and back through the stages that training has.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from carryline.model.network import PAD, Network
+from carryline.recurrence import kernels
+from carryline.recurrence.ragged import Plan
+from carryline.training import model
+from carryline.training.stages import Back, Gradients, States, Way
+
+Array = NDArray[Any]
+POINTS = 12
+TOKENS_AT_ONCE = 1 << 15  # a token's gates and states take 6 KB on the way back
+
+
+def parts(
+    network: Network, ids: NDArray[np.int32], direction: Array, threads: int, points: int = POINTS
+) -> Array:
+    """[tokens] float64: each token's part in direction · logits. ids: rows of the embedding.
+
+    Of a masked network a pad has none, for it is passed over.
+    """
+    found = np.zeros(len(ids))
+    read = ids != PAD if network.config.mask else np.ones(len(ids), bool)
+    x = network.weights[model.EMBEDDING][ids[read]]
+    if not len(x):
+        return found
+    places, shares = np.polynomial.legendre.leggauss(points)
+    at_once = max(1, TOKENS_AT_ONCE // len(x))
+    for begin in range(0, points, at_once):
+        some = slice(begin, begin + at_once)
+        scales = np.float32((places[some] + 1) / 2)
+        d = np.float32(shares[some, None] / 2 * direction)
+        found[read] += _along(network, x, scales, d, threads)
+    return found
+
+
+def _along(network: Network, x: Array, scales: Array, d: Array, threads: int) -> Array:
+    """[tokens]: x · dz(a x)/dx summed over the scales a, of logits z each time in a direction d.
+
+    x is read through W x alone, made once: W (a x) is a (W x), and x · dz/dx is W x · dz/d(W x).
+    That leaves the products with U and its gradient alone.
+    """
+    texts, tokens = len(scales), len(x)
+    layer = network.layers[0]
+    projected = layer.project(x, threads)
+    bias = layer.project(np.zeros_like(x[:1]), threads)
+    own = projected - bias
+    along = scales[:, None, None] * own[:, None] + bias[:, None]  # [directions, texts, tokens, …]
+    plan = Plan(np.arange(texts + 1, dtype=np.int64) * tokens)
+    row = plan.time_major(np.arange(texts * tokens, dtype=np.int32))
+    way = Way()
+    states = way(_first(network, plan, along.reshape(len(own), texts * tokens, -1), row, threads))
+    model.above(network.config, network.weights, states, plan, way, threads)
+    by_projected, _ = way.back(d[plan.order])
+    by_own = by_projected.reshape(len(own), texts, tokens, -1)
+    found: Array = np.einsum("dtg,dtg->t", by_own.sum(axis=1), own, dtype=np.float64)
+    return found
+
+
+def _first(
+    network: Network, plan: Plan, projected: Array, row: kernels.Rows, threads: int
+) -> tuple[States, Back]:
+    """The first layer from its W x + b on, as a stage whose input that is."""
+    layer, pool = network.layers[0], model.pooled(network.config, 0)
+    zeros = np.zeros((len(projected), plan.texts, layer.hidden), np.float32)
+    trace = layer.forward(
+        plan, projected, row, zeros, zeros, states=True, save=True, threads=threads, pool=pool
+    )
+
+    def back(d: States) -> tuple[Array, Gradients]:
+        found = layer.walk_back(
+            plan, trace, projected.shape[1], row, d.all, zeros if d.last is None else d.last, zeros,
+            d_largest=d.largest, d_mean=d.mean, by_first=False, threads=threads,
+        )  # fmt: skip
+        return found.projected, {}
+
+    return States(trace.states, trace.h, None, trace.largest, trace.mean), back
