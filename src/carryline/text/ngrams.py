@@ -184,6 +184,13 @@ class _Keys:
         return cls(of_words, starts, of_characters, ends[starts])
 
 
+def pair_keys(cut: Cut) -> list[Keys]:
+    """The keys of each text's words and pairs, in their order, one that comes again again."""
+    keys = _Keys.of(cut.pieces)
+    found, offsets = _kernels.pair_keys(*cut.by_text, keys.words, keys.word_offsets)
+    return np.split(found, offsets[1:-1]) if len(cut) else []
+
+
 def _pair_counts(cut: Cut, keys: _Keys) -> tuple[Keys, NDArray[np.int64]]:
     """The different words and pairs, and in how many texts each is."""
     counts: list[tuple[Keys, NDArray[np.int64]]] = []
