@@ -24,6 +24,7 @@ def test_roc_and_precision_are_scikit_learns(rows: list[tuple[float, bool]]) -> 
     expected = metrics.roc_curve(true, chances, drop_intermediate=False)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs)
+    assert curves.area(found) == pytest.approx(metrics.roc_auc_score(true, chances))
     precise = curves.precision_recall(chances, true)
     precision, recall, at = metrics.precision_recall_curve(true, chances)
     np.testing.assert_allclose(precise.x[1:], recall[-2::-1])

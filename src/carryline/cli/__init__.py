@@ -23,6 +23,7 @@ from carryline.cli import (
     inspect,
     plot,
     predict,
+    report,
     summary,
     tokenize,
     train,
@@ -109,6 +110,7 @@ def main() -> None:
 
 
 for module in (
-    train, tune, evaluate, predict, explain, inspect, tokenize, summary, plot, vectors, bench,
+    train, tune, evaluate, predict, explain, inspect, report, tokenize, summary, plot, vectors,
+    bench,
 ):  # fmt: skip
     main.add_command(module.command)

@@ -202,6 +202,38 @@ class TextClassifier(Holder, Estimator):
         )  # fmt: skip
         return explainer(checked_texts([text])[0], label, way, by)
 
+    def report(
+        self,
+        texts: Iterable[str] | None = None,
+        labels: Iterable[Label] | None = None,
+        *,
+        name: str = "A classifier",
+        source: str = "",
+        training: Sequence[str] = (),
+        threads: int | None = None,
+        advance: Advance | None = None,
+    ) -> str:
+        """A page of HTML that says how good the model is on labelled texts that it has not learned
+        from; without them, what its training has measured.
+
+        name: of the model, source: of the texts, as the page calls them. training: the texts that
+        it has learned from, to look for near-duplicates in both. advance: see `predict_proba`.
+        Raises `DataError` for a label that the model has never seen.
+        """
+        from carryline.reporting.measured import Measured
+        from carryline.reporting.page import Subject, page
+
+        model, of = self.trained, None
+        if texts is not None:
+            own, given = checked_examples(texts, labels or [])
+            targets = targets_of(given, model.classes)
+            chances, _ = self._chances(own, threads, advance=advance)
+            of = Measured(own, targets, chances, model.classes)
+        subject = Subject(
+            name, model.config, model.parameters, model.history, model.metrics, model.made
+        )
+        return page(subject, of, lambda text: self.explain(text, threads=threads), source, training)
+
     def evaluate(
         self,
         texts: Iterable[str],

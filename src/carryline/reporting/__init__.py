@@ -1,0 +1,1 @@
+"""A page that says how good a model is, and where it is not."""
