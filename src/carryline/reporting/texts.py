@@ -36,8 +36,8 @@ def mistakes(of: Measured, explain: Explain) -> str:
         )
     said = (
         f"{len(wrong):,} of {len(of.texts):,} answers are wrong. These are the {len(worst)} of "
-        'which it was most sure. A word on <span class="for">blue</span> speaks for the answer, one '
-        'on <span class="against">orange</span> against it.'
+        'which it was most sure. A word on <span class="for">blue</span> speaks for the answer, '
+        'one on <span class="against">orange</span> against it.'
     )
     return _section("Its most confident mistakes", said, "".join(shown))
 
