@@ -116,16 +116,58 @@ def test_the_least_loss_is_that_of_scikit_learn(
     assert np.mean(found == chances.argmax(axis=1)) > 0.98
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_uneven_ngrams_are_as_if_multiplied_by_their_ratio(weighted: bool) -> None:
+    """Of two classes: the optimum on features times |r|, counted here in plain NumPy."""
+    texts, targets = corpus(300, 2)
+    weights = np.full(300, 1.0, np.float32)
+    if weighted:
+        weights = np.random.default_rng(3).uniform(0, 3, 300).astype(np.float32)
+    how: dict[str, Any] = {"weights": weights if weighted else None, "features": 500}
+    balance = linear.Balance(4.0, 4.0, 1.0)
+    part = linear.fit(texts, targets, 1, None, [balance], **how)[0]
+    columns = []
+    for block in part.ngrams(texts, 1):
+        dense = scipy.sparse.csr_matrix(
+            (block.values, block.ids, block.offsets), (300, block.width)
+        )
+        x = dense.toarray().astype(np.float64)
+        has = (x > 0) * np.float64(weights)[:, None]
+        pos, neg = has[targets == 1].sum(axis=0), has[targets == 0].sum(axis=0)
+        count = [float(weights[targets == k].sum()) for k in (1, 0)]
+        r = np.log((pos + 1) / (count[0] + 2)) - np.log((neg + 1) / (count[1] + 2))
+        mean = (x**2 * r**2).sum() / (x**2).sum()
+        columns.append(x * np.abs(r) / mean**0.5 * 2**0.5)
+    both = np.concatenate(columns, axis=1)
+    _, chances = by_peer(both, targets, weights if weighted else None)
+    logits = part.logits(texts, 1)[:, 0]
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), chances[:, 1], atol=0.02)
+
+
+def test_ngrams_that_are_everywhere_alike_tell_nothing() -> None:
+    part = linear.fit(["a b", "a c"] * 9, np.array([0, 1] * 9), 1, None,
+                      [linear.Balance(4.0, 4.0, 0.5)], features=99)[0]  # fmt: skip
+    place = part.ngrams.places("a")[0]
+    assert (part.arrays["words.weight"][place.features] == 0).all()
+    assert np.isfinite(part.logits(["a b", "x", ""], 1)).all()
+    nothing = linear.fit(["a", "a"], np.array([0, 1]), 1, None,
+                         [linear.Balance(4.0, 4.0, 0.5)], features=99)[0]  # fmt: skip
+    assert np.isfinite(nothing.logits(["a"], 1)).all()
+
+
+@pytest.mark.parametrize("uneven", [0.0, 1.0])
 @pytest.mark.parametrize(("outputs", "weighted"), [(1, False), (3, True)])
-def test_gradient(outputs: int, weighted: bool) -> None:
+def test_gradient(outputs: int, weighted: bool, uneven: float) -> None:
     """Of the function on texts' coefficients, in float64: see `linear._Problem`."""
     texts, targets = corpus(40, max(2, outputs))
     draw = np.random.default_rng(5)
     weights = draw.uniform(0, 2, 40).astype(np.float32) if weighted else None
     part = fitted(texts, targets, outputs, features=80, bags=None)
     dense = draw.standard_normal((40, 5))
+    blocks = list(part.ngrams(texts, 1))
+    free = [linear._freedom(b, targets, outputs, weights, uneven, 1) for b in blocks]
     problem = linear._Problem(
-        list(part.ngrams(texts, 1)), dense, targets, outputs, weights, FIRST.strength, 1
+        blocks, dense, targets, outputs, weights, FIRST.strength, free if uneven else None, 1
     )
     a, bias = draw.standard_normal((40, outputs)), draw.standard_normal(outputs)
 
