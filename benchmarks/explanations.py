@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -29,7 +28,7 @@ import numpy as np
 
 import common
 import text_sets
-from carryline import TextClassifier, load
+from carryline import TextClassifier, bench, load
 from carryline.errors import CarrylineError
 from carryline.evaluation import pictures
 from carryline.explaining.explanation import Explanation, Span
@@ -67,11 +66,11 @@ def explained(
     classifier: TextClassifier, text: str, rng: np.random.Generator
 ) -> Iterator[tuple[str, float | None, Explanation, list[int]]]:
     """Each way's seconds, explanation and order of the words."""
-    found = {}
+    found: dict[str, Explanation] = {}
     for way in ("gradients", "occlusion"):
-        began = time.perf_counter()
-        found[way] = classifier.explain(text, way=way)
-        taken = time.perf_counter() - began
+        taken = bench.seconds(
+            lambda way=way: found.update({way: classifier.explain(text, way=way)})
+        )
         yield way, taken, found[way], ordered(found[way], lambda span: span.part)
     one = found["gradients"]
     yield "linear part", None, one, ordered(one, lambda span: span.linear)
