@@ -23,8 +23,8 @@ GRADIENTS, OCCLUSION = "gradients", "occlusion"
 WAYS = (GRADIENTS, OCCLUSION)  # integrated gradients; what is lost without the words
 WORDS, SENTENCES = "words", "sentences"
 SPANS = (WORDS, SENTENCES)
-MOST_WORDS = 20_000  # of a text; its gradients take 6 KB a token at a time
-# Tokens that are read at most where the cost is the square of a text's length: a few seconds.
+MOST_WORDS = 20_000  # of a text: gates and states of all its tokens are kept for the way back
+# Tokens that are read at most where the cost is the square of a text's length.
 MOST_TOKENS = 1 << 24
 
 

@@ -22,7 +22,7 @@ from carryline.training.stages import Back, Gradients, States, Way
 
 Array = NDArray[Any]
 POINTS = 12
-TOKENS_AT_ONCE = 1 << 15  # a token's gates and states take 6 KB on the way back
+TOKENS_AT_ONCE = 1 << 15  # whose gates and states are kept for the way back
 
 
 def parts(

@@ -18,7 +18,7 @@ from carryline.recurrence import cells
 from carryline.text.tokens import Tokenizer
 
 Array = NDArray[Any]
-MOST_TOKENS = 2000  # of a text: a step takes a tenth of a millisecond
+MOST_TOKENS = 2000  # of a text: each is a step in Python
 DIRECTIONS = ("forward", "backward")
 
 

@@ -157,7 +157,7 @@ def _covered(of: Measured) -> str:
         right = of.right[answered].mean() if answered.any() else None
         rows.append([percent(least), percent(float(answered.mean())), _share(right)])
     sure = [row for row in rows if row[2] != "–"]
-    said = "Answering only when it is surer leaves fewer mistakes"
+    said = "What is wrong when only the surest answers are given"
     if sure:
         from_on, covered, mostly = sure[-1]
         said += f": of the {covered} of the texts that are {from_on} sure {mostly} are right"
@@ -196,7 +196,7 @@ def thresholds(of: Measured) -> str:
     drawn = charts.lines(
         "Threshold", said, share(f"{name} from a probability of"), share(""), every, table
     )
-    return section(f"When to answer {escape(name)}", drawn)
+    return section(f"When to answer {name}", drawn)
 
 
 def by_length(of: Measured) -> str:
