@@ -24,6 +24,7 @@ from carryline.cli import (
     plot,
     predict,
     report,
+    serve,
     summary,
     tokenize,
     train,
@@ -110,7 +111,7 @@ def main() -> None:
 
 
 for module in (
-    train, tune, evaluate, predict, explain, inspect, report, tokenize, summary, plot, vectors,
+    train, tune, evaluate, predict, explain, inspect, report, serve, tokenize, summary, plot, vectors,
     bench,
 ):  # fmt: skip
     main.add_command(module.command)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from carryline.cli import options
 from carryline.cli.output import echo_json
 from carryline.errors import OutputError
-
-if TYPE_CHECKING:
-    from carryline.explaining.trace import Trace
-
 
 @click.command("inspect", short_help="Draw gates, carry and states over a text.")
 @options.model
@@ -68,23 +63,10 @@ def command(
     classifier = load(model)
     found = traced(classifier.network, classifier.tokenizer, text, layer, direction)
     if as_json:
-        echo_json(_record(found, units))
+        echo_json(found.to_dict(units))
         return
     from carryline.explaining.trace_picture import plot_trace
 
     plot_trace(found, out, units)
     click.echo(f"wrote {out}", err=True)
 
-
-def _record(trace: Trace, units: int) -> dict[str, Any]:
-    chosen = trace.liveliest(units)
-    values = {**trace.gates, "states": trace.states}
-    values |= {} if trace.carry is None else {"carry": trace.carry}
-    return {
-        "cell": trace.cell.name,
-        "layer": trace.layer,
-        "direction": trace.direction,
-        "pieces": trace.pieces,
-        "units": chosen.tolist(),
-        **{name: of_tokens[:, chosen].tolist() for name, of_tokens in values.items()},
-    }

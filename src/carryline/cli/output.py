@@ -22,11 +22,6 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
-def key(label: Any) -> str:
-    """A label as JSON writes it in a key: `pos`, `3`, `true`."""
-    return label if isinstance(label, str) else json.dumps(label)
-
-
 @contextmanager
 def bar(total: int, what: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error while the block lasts; it gives what moves the bar on by a count.

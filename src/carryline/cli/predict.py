@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from carryline.cli import options
-from carryline.cli.output import bar, echo_json, key
+from carryline.cli.output import bar, echo_json
 from carryline.errors import OutputError
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _answers(
 
 
 def _record(answer: Answer) -> dict[str, Any]:
+    from carryline.text.data import key
+
     probabilities = {key(label): p for label, p in answer.probabilities}
     return {"text": answer.text, "label": answer.label, "probabilities": probabilities}
 
@@ -174,6 +176,8 @@ def _write(path: Path, answers: Sequence[Answer]) -> None:
 
 def _delimited(answers: Sequence[Answer], delimiter: str) -> str:
     """CSV that `carryline.text.data.read` reads again, whatever stands in the texts."""
+    from carryline.text.data import key
+
     buffer = io.StringIO(newline="")
     # Quoting every string: a lone carriage return is not quoted otherwise.
     writer = csv.writer(

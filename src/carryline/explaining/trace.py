@@ -50,6 +50,20 @@ class Trace:
         found: Array = chosen[np.argsort(peaks, kind="stable")]
         return found
 
+    def to_dict(self, most: int) -> dict[str, Any]:
+        """The liveliest units, JSON-ready: each kind of values [tokens, units] by its name."""
+        chosen = self.liveliest(most)
+        values = {**self.gates, "states": self.states}
+        values |= {} if self.carry is None else {"carry": self.carry}
+        return {
+            "cell": self.cell.name,
+            "layer": self.layer,
+            "direction": self.direction,
+            "pieces": self.pieces,
+            "units": chosen.tolist(),
+            **{name: of_tokens[:, chosen].tolist() for name, of_tokens in values.items()},
+        }
+
 
 def traced(
     model: Network, tokenizer: Tokenizer, text: str, layer: int = 1, direction: str = "forward"

@@ -19,12 +19,22 @@ from carryline.model.linear import Linear
 from carryline.model.network import Network
 from carryline.model.storage import Stored
 from carryline.recurrence import machine
+from carryline.recurrence.ragged import Ragged
 from carryline.text.cut import Cut
 from carryline.text.data import Label
 from carryline.text.tokens import Tokenizer
 
 if TYPE_CHECKING:
     from carryline.text.account import Account
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Texts as a model takes them. ragged: the embedding's row of each token; cut: for a linear
+    part, None without one."""
+
+    ragged: Ragged
+    cut: Cut | None
 
 
 @dataclass
@@ -71,18 +81,28 @@ class Fitted:
         """Of training, the median over epochs."""
         return float(np.median([row["tokens_per_second"] for row in self.history]))
 
+    def read(self, texts: Sequence[str]) -> Read:
+        """The texts as both parts take them."""
+        cut = Cut.of(texts) if self.linear is not None else None  # once for both parts
+        tokenizer = self.tokenizer
+        ragged = tokenizer.encode_cut(cut) if cut is not None else tokenizer.encode_batch(texts)
+        return Read(ragged.like(tokenizer.rows_of(ragged.values)), cut)
+
+    def logits_of(
+        self, read: Read, *, pad_to: int = 0, threads: int | None = None
+    ) -> NDArray[Any]:
+        """[texts, outputs] of both parts together."""
+        logits = self.network.logits(read.ragged, pad_to=pad_to, threads=threads)
+        if self.linear is not None and read.cut is not None:
+            logits = logits + self.linear.logits(read.cut, machine.checked_threads(threads))
+        return logits
+
     def logits(
         self, texts: Sequence[str], *, pad_to: int = 0, threads: int | None = None
     ) -> tuple[NDArray[Any], int]:
         """[texts, outputs] of both parts together, and how many tokens the recurrent one read."""
-        cut = Cut.of(texts) if self.linear is not None else None  # once for both parts
-        tokenizer = self.tokenizer
-        ragged = tokenizer.encode_cut(cut) if cut is not None else tokenizer.encode_batch(texts)
-        ragged = ragged.like(self.tokenizer.rows_of(ragged.values))
-        logits = self.network.logits(ragged, pad_to=pad_to, threads=threads)
-        if self.linear is not None and cut is not None:
-            logits = logits + self.linear.logits(cut, machine.checked_threads(threads))
-        return logits, len(ragged.values)
+        read = self.read(texts)
+        return self.logits_of(read, pad_to=pad_to, threads=threads), len(read.ragged.values)
 
     def summary(self) -> str:
         """The layers with their shapes and parameter counts, as a table; what else there is."""

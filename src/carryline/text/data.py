@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from carryline.text.table import Bad, Reading, Table
 from carryline.text.values import as_label, as_text
 
 Label = str | int | float | bool
+
+
+def key(label: Label) -> str:
+    """A label as JSON writes it in a key: `pos`, `3`, `true`."""
+    return label if isinstance(label, str) else json.dumps(label)
 
 
 @dataclass(frozen=True)

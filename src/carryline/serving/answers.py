@@ -1,0 +1,212 @@
+"""The endpoints: from a request to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+from carryline.errors import DataError, ModelError
+from carryline.serving.asked import Explain, Inspect, Predict, Stream
+from carryline.serving.models import Served
+from carryline.serving.refusal import Gone, Refusal
+from carryline.text.data import key
+
+if TYPE_CHECKING:
+    from carryline.serving.app import State
+
+Value = TypeVar("Value")
+# Words of a text that are streamed: the work is the square of it (2,000 words: 2 s).
+STREAMED = 2_000
+AT_ONCE = 32  # words whose probabilities are computed together
+
+
+def state(request: Request) -> State:
+    """What the server's requests have in common."""
+    found: State = request.app.state.carryline
+    return found
+
+
+async def body(request: Request) -> bytes:
+    """Raises `Refusal` for one that is too large, or too slow."""
+    most, seconds = state(request).limits.body, state(request).limits.timeout
+    said = request.headers.get("content-length", "")
+    if said.isdigit() and int(said) > most:
+        raise Refusal(413, f"the body has at most {most:,} bytes, it has {int(said):,}")
+    found = bytearray()
+    try:
+        with anyio.fail_after(seconds):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > most:
+                    raise Refusal(413, f"the body has at most {most:,} bytes, it has more")
+    except TimeoutError:
+        raise Refusal(408, f"a body is there within {seconds:g} s, this one was not") from None
+    except ClientDisconnect:
+        raise Gone from None
+    return bytes(found)
+
+
+async def predict(request: Request) -> Response:
+    """POST /v1/predict"""
+    shared = state(request)
+    asked = Predict.of(await body(request), shared.limits)
+    served = shared.models.find(asked.model)
+    chances, tokens = await here(request, shared.queue.chances(served, asked.texts))
+    shared.meters.texts.labels(served.name).inc(len(asked.texts))
+    shared.meters.tokens.labels(served.name).inc(int(tokens.sum()))
+    request.scope["told"] = {"model": served.name, "texts": len(asked.texts)}
+    if shared.log_texts:
+        request.scope["told"]["contents"] = asked.texts
+    classes = served.classifier.classes
+    answers = [
+        _answer(classes, row, count, asked.abstain_below)
+        for row, count in zip(chances.tolist(), tokens.tolist(), strict=True)
+    ]
+    return JSONResponse({"model": served.name, "version": served.version, "answers": answers})
+
+
+def _answer(classes: list[Any], chances: list[float], tokens: int, below: float) -> dict[str, Any]:
+    best = max(range(len(classes)), key=chances.__getitem__)  # the first of equals
+    sure = chances[best] >= below
+    return {
+        "label": key(classes[best]) if sure else None,
+        "probability": chances[best],
+        "probabilities": dict(zip(map(key, classes), chances, strict=True)),
+        "tokens": tokens,
+    }
+
+
+async def explain(request: Request) -> Response:
+    """POST /v1/explain"""
+    shared = state(request)
+    asked = Explain.of(await body(request), shared.limits)
+    served = shared.models.find(asked.model)
+
+    def call() -> dict[str, Any]:
+        found = served.classifier.explain(asked.text, asked.label, way=asked.way, by=asked.by)
+        return found.to_dict()
+
+    work = shared.queue.alone(f"explain {asked.way}", served, asked.text, call)
+    return JSONResponse(_signed(served, await here(request, work)))
+
+
+async def inspect(request: Request) -> Response:
+    """POST /v1/inspect"""
+    from carryline.explaining.trace import traced
+
+    shared = state(request)
+    asked = Inspect.of(await body(request), shared.limits)
+    served = shared.models.find(asked.model)
+
+    def call() -> dict[str, Any]:
+        model = served.classifier
+        found = traced(model.network, model.tokenizer, asked.text, asked.layer, asked.direction)
+        return found.to_dict(asked.units)
+
+    work = shared.queue.alone("inspect", served, asked.text, call)
+    return JSONResponse(_signed(served, await here(request, work)))
+
+
+def _signed(served: Served, found: dict[str, Any]) -> dict[str, Any]:
+    return {"model": served.name, "version": served.version, **found}
+
+
+async def stream(request: Request) -> Response:
+    """POST /v1/stream: an event a word, with the probabilities when the text ends there."""
+    from carryline.explaining.units import Units
+
+    shared = state(request)
+    asked = Stream.of(await body(request), shared.limits)
+    served = shared.models.find(asked.model)
+    if not served.streams:
+        raise Refusal(
+            422, f"stream needs a model that reads one way alone, {served.name} reads both ways"
+        )
+    units = Units.of(asked.text, served.classifier.tokenizer)
+    if len(units) > STREAMED:
+        raise Refusal(422, f"a streamed text has at most {STREAMED:,} words, it has {len(units):,}")
+
+    async def events() -> AsyncIterator[str]:
+        classes = list(map(key, served.classifier.classes))
+        for first in range(0, len(units), AT_ONCE):
+            bounds = units.bounds[first : first + AT_ONCE]
+            texts = [units.text[:end] for _, end in bounds]
+            try:
+                chances, _ = await shared.queue.chances(served, texts)
+            except Refusal as refusal:
+                yield _event("error", {"status": refusal.status, "rule": refusal.rule})
+                return
+            for (begin, end), row in zip(bounds, chances.tolist(), strict=True):
+                told = {
+                    "text": units.text[begin:end], "begin": begin, "end": end,
+                    "probabilities": dict(zip(classes, row, strict=True)),
+                }  # fmt: skip
+                yield _event("word", told)
+        yield _event("end", {"model": served.name, "version": served.version})
+
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def _event(name: str, told: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(told)}\n\n"
+
+
+async def models(request: Request) -> Response:
+    """GET /v1/models"""
+    shared = state(request)
+    told = {"models": [served.account() for served in shared.models], "reload": shared.reload}
+    return JSONResponse(told | {"limits": shared.limits.account()})
+
+
+async def reload(request: Request) -> Response:
+    """POST /v1/models/{name}/reload"""
+    shared = state(request)
+    if not shared.reload:
+        raise Refusal(403, "reload is off: start the server with --reload and a token")
+    name = request.path_params["name"]
+    before = shared.models.find(name)
+    try:
+        served = await asyncio.to_thread(shared.models.reload, name)
+    except ModelError as error:
+        raise Refusal(409, f"the model stays as it was: {error}") from None
+    shared.notices.tell(name)
+    return JSONResponse({"model": name, "version": served.version, "before": before.version})
+
+
+async def report(request: Request) -> Response:
+    """GET /v1/models/{name}/report"""
+    shared = state(request)
+    served = shared.models.find(request.path_params["name"])
+    work = shared.queue.alone(
+        "report", served, "", lambda: served.classifier.report(name=served.name)
+    )
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    return HTMLResponse(await here(request, work), headers={"content-security-policy": policy})
+
+
+async def here(request: Request, work: asyncio.Future[Value]) -> Value:
+    """What the work gives. That of an asker who has gone, or whose time is up, is given up."""
+    seconds = state(request).limits.timeout
+    leaving = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait(
+            {work, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        if work.done():
+            return work.result()
+        gone = leaving.done()
+    except DataError as error:
+        raise Refusal(422, str(error)) from None
+    finally:
+        work.cancel()
+        leaving.cancel()
+    if gone:
+        raise Gone
+    raise Refusal(504, f"an answer is there within {seconds:g} s, this one was not", retry=seconds)

@@ -1,0 +1,126 @@
+"""The application: routes, and what its requests have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from carryline.serving import answers, docs, openapi
+from carryline.serving.guard import Guard
+from carryline.serving.meters import Meters
+from carryline.serving.models import Models
+from carryline.serving.notices import Notices
+from carryline.serving.queue import Queue
+from carryline.serving.settings import Limits, Settings
+
+PAGE = Path(__file__).parent / "page"
+SETTINGS = "CARRYLINE_SERVING"  # the variable by which a worker gets its settings
+_SMALLEST_PACKED = 1000  # bytes of an answer
+
+
+@dataclass(eq=False)
+class State:
+    """What the requests have in common; queue: while the server runs."""
+
+    models: Models
+    limits: Limits
+    meters: Meters
+    notices: Notices
+    reload: bool
+    log_texts: bool
+    queue: Queue
+
+
+def application(settings: Settings) -> Starlette:
+    """Raises `ModelError`, `ConfigError`."""
+    token = settings.token()
+    models, meters = Models(settings.models), Meters()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        queue = Queue(settings.limits, settings.threads, meters)
+        notices = Notices(settings.shared)
+        app.state.carryline = State(
+            models, settings.limits, meters, notices,
+            settings.reload and token is not None, settings.log_texts, queue,
+        )  # fmt: skip
+        listening = asyncio.create_task(notices.listen(models))
+        yield
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await asyncio.to_thread(queue.close)
+
+    guard = Middleware(Guard, meters=meters, token=token, quiet=settings.quiet)
+    packed = Middleware(GZipMiddleware, minimum_size=_SMALLEST_PACKED)
+    return Starlette(routes=ROUTES, middleware=[guard, packed], lifespan=lifespan)
+
+
+def from_environment() -> Starlette:
+    """The application of a worker."""
+    return application(Settings.from_json(os.environ[SETTINGS]))
+
+
+async def healthz(request: Request) -> Response:
+    """GET /healthz: the process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """GET /readyz: it has room for a request."""
+    shared = answers.state(request)
+    wait = shared.queue.wait()
+    ready = wait <= shared.limits.wait
+    told = {"status": "ready" if ready else "busy", "wait": round(wait, 3)}
+    return JSONResponse(told, status_code=200 if ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics"""
+    shown = answers.state(request).meters.shown()
+    return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def described(request: Request) -> Response:
+    """GET /openapi.json"""
+    return JSONResponse(openapi.document(answers.state(request).models))
+
+
+async def documented(request: Request) -> Response:
+    """GET /docs"""
+    return HTMLResponse(docs.page(openapi.document(answers.state(request).models)))
+
+
+async def page(request: Request) -> Response:
+    """GET /"""
+    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+
+ROUTES = [
+    Route("/v1/predict", answers.predict, methods=["POST"]),
+    Route("/v1/explain", answers.explain, methods=["POST"]),
+    Route("/v1/inspect", answers.inspect, methods=["POST"]),
+    Route("/v1/stream", answers.stream, methods=["POST"]),
+    Route("/v1/models", answers.models),
+    Route("/v1/models/{name}/reload", answers.reload, methods=["POST"]),
+    Route("/v1/models/{name}/report", answers.report),
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/metrics", metrics),
+    Route("/openapi.json", described),
+    Route("/docs", documented),
+    Route("/", page),
+    Mount("/page", StaticFiles(directory=PAGE)),
+]

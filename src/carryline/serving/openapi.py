@@ -1,0 +1,219 @@
+"""The description of the server in OpenAPI 3.1; its examples are what the served model answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from carryline.serving.models import Models, Served
+from carryline.text.data import key
+
+TEXT = "A film to remember, though not for the right reasons."
+Schema = dict[str, Any]
+
+
+def document(models: Models) -> Schema:
+    """Of a server of these models."""
+    from carryline import __version__
+
+    served = models.find(None)
+    names = [each.name for each in models]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Carryline",
+            "version": __version__,
+            "description": f"Recurrent text classifiers: {', '.join(names)}. Where no model is "
+            f"named, {names[0]} answers.",
+        },
+        "paths": _paths(served),
+        "components": {
+            "schemas": _schemas(names, served),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
+
+
+def _paths(served: Served) -> Schema:
+    classes = [key(label) for label in served.classifier.classes]
+    predicted = {
+        "one text": {"text": TEXT},
+        "several, unsure ones without a label": {
+            "texts": ["The film was a delight.", ""], "model": served.name, "abstain_below": 0.8,
+        },
+    }  # fmt: skip
+    explained = {"the most probable label": {"text": TEXT}, "a label": {"text": TEXT, "label": classes[0]}}
+    return {
+        "/v1/predict": _post(
+            "predict", "The label of each text, with the probabilities of all.",
+            "Predict", predicted, "Predicted",
+        ),
+        "/v1/explain": _post(
+            "explain", "Each word's part in a decision.", "Explain", explained, "Explained"
+        ),
+        "/v1/inspect": _post(
+            "inspect", "Gates, carry and states of a layer over the tokens of a text.",
+            "Inspect", {"six units": {"text": TEXT}}, "Inspected",
+        ),
+        "/v1/stream": _stream(),
+        "/v1/models": _get("models", "What is served.", "Served"),
+        "/v1/models/{name}/reload": _reload(),
+        "/v1/models/{name}/report": _get(
+            "report", "A page that says how good a model is.", None, "text/html", named=True
+        ),
+        "/healthz": _get("healthz", "The process answers.", "Status"),
+        "/readyz": _get("readyz", "There is room for a request.", "Status", busy=True),
+        "/metrics": _get("metrics", "Figures for Prometheus.", None, "text/plain"),
+    }  # fmt: skip
+
+
+def _post(name: str, summary: str, asked: str, examples: Schema, answer: str) -> Schema:
+    shown = {title: {"value": value} for title, value in examples.items()}
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": _ref(asked), "examples": shown}},
+            },
+            "responses": {
+                "200": _content("the answer", "application/json", _ref(answer)),
+                **_refusals(401, 404, 408, 413, 422, 503, 504),
+            },
+        }
+    }
+
+
+def _stream() -> Schema:
+    found = _post(
+        "stream", "The probabilities after each word, of a model that reads one way.",
+        "Stream", {"a text": {"text": TEXT}}, "Predicted",
+    )  # fmt: skip
+    events = "events: word (text, begin, end, probabilities), then end; or error (status, rule)"
+    answer = _content(events, "text/event-stream", {"type": "string"})
+    found["post"]["responses"]["200"] = answer
+    return found
+
+
+def _reload() -> Schema:
+    responses = {
+        "200": _content("the versions", "application/json", _ref("Reloaded")),
+        **_refusals(401, 403, 404, 409),
+    }
+    summary = "Read a model's folder again; no request is dropped."
+    return {
+        "post": {
+            "operationId": "reload", "summary": summary, "parameters": [_NAME],
+            "responses": responses,
+        }
+    }  # fmt: skip
+
+
+def _get(
+    name: str, summary: str, answer: str | None, kind: str = "application/json",
+    *, named: bool = False, busy: bool = False,
+) -> Schema:  # fmt: skip
+    schema = {"type": "string"} if answer is None else _ref(answer)
+    responses = {"200": _content("the answer", kind, schema), **_refusals(401)}
+    if busy:
+        responses["503"] = _content("there is none", kind, schema)
+    if named:
+        responses |= _refusals(404, 503, 504)
+    found: Schema = {"operationId": name, "summary": summary, "responses": responses}
+    return {"get": found | ({"parameters": [_NAME]} if named else {})}
+
+
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+_WHY = {
+    401: "no token, or a wrong one",
+    403: "it is off",
+    404: "no such model",
+    408: "the body came too slowly",
+    409: "the new version is missing or damaged",
+    413: "the body is too large",
+    422: "a rule was broken: the answer names it, and the value",
+    503: "too much waits: try again after Retry-After seconds",
+    504: "there was no answer in time",
+}
+
+
+def _refusals(*statuses: int) -> Schema:
+    return {
+        str(status): _content(_WHY[status], "application/json", _ref("Error"))
+        for status in statuses
+    }
+
+
+def _content(description: str, kind: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {kind: {"schema": schema}}}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(required: str, **properties: Schema) -> Schema:
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _asked(required: str, **properties: Schema) -> Schema:
+    return _object(required, **properties) | {"additionalProperties": False}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _schemas(names: list[str], served: Served) -> Schema:
+    string, number, whole = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+    or_none = {"type": ["string", "null"]}
+    chance = {"type": "number", "minimum": 0, "maximum": 1}
+    chances = {"type": "object", "additionalProperties": chance}
+    model = {"type": "string", "enum": names, "default": names[0]}
+    signed = {"model": string, "version": string}
+    answer = _object(
+        "label probability probabilities tokens",
+        label=or_none, probability=chance, probabilities=chances, tokens=whole,
+    )  # fmt: skip
+    span = _object(
+        "text begin end part linear recurrent", text=string, begin=whole, end=whole, part=number,
+        linear=number, recurrent=number, after=_list(chance),
+    )  # fmt: skip
+    text = {"type": "string", "description": "an empty one has an answer, too"}
+    either = [{"required": ["text"]}, {"required": ["texts"]}]
+    predict = _asked(
+        "", text=text, texts=_list(string), model=model, abstain_below=chance | {"default": 0}
+    )
+    label = {"type": ["string", "number", "boolean"], "description": "one of the model's"}
+    layer = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1}
+    return {
+        "Predict": predict | {"oneOf": either},
+        "Predicted": _object("model version answers", **signed, answers=_list(answer)),
+        "Explain": _asked(
+            "text", text=text, model=model, label=label,
+            way={"enum": ["gradients", "occlusion"], "default": "gradients"},
+            by={"enum": ["words", "sentences"], "default": "words"},
+        ),
+        "Explained": _object(
+            "model version text label probability classes probabilities score rest way spans",
+            **signed, text=string, label={}, probability=chance, classes=_list({}),
+            probabilities=_list(chance), score=number, rest=number, way=string, spans=_list(span),
+        ),
+        "Inspect": _asked(
+            "text", text=text, model=model, layer=layer, units=layer | {"default": 6},
+            direction={"enum": ["forward", "backward"], "default": "forward"},
+        ),
+        "Inspected": _object(
+            "model version cell layer direction pieces units states",
+            **signed, cell=string, layer=whole, direction=string, pieces=_list(string),
+            units=_list(whole), states=_list(_list(number)), carry=_list(_list(number)),
+        ),
+        "Stream": _asked("text", text=text, model=model),
+        "Served": _object("models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"}, limits={"type": "object"}),
+        "Reloaded": _object("model version before", **signed, before=string),
+        "Status": _object("status", status=string, wait=number),
+        "Error": _object(
+            "error", error=_object("status rule id", status=whole, rule=string, id=string)
+        ),
+    }  # fmt: skip

@@ -1,0 +1,78 @@
+"""From settings to a server that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from carryline.errors import ConfigError
+from carryline.serving import app
+from carryline.serving.log import CONFIG
+from carryline.serving.meters import SEVERAL
+from carryline.serving.models import Models
+from carryline.serving.protocol import limited
+from carryline.serving.settings import Settings
+
+WAITING = 2048  # connections that the system holds until they are taken
+IDLE = 30  # seconds that a connection stays open between requests
+SWITCH = 5e-4  # seconds after which a thread of Python gives way to another
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 is a free one. Raises `ConfigError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+    except (OSError, OverflowError) as error:
+        found.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"--host and --port must be free here; {host}:{port}: {why}") from None
+    found.set_inheritable(True)
+    return found
+
+
+def serve(settings: Settings, listener: socket.socket, workers: int, ready: Callable[[], None]) -> None:
+    """Answers until SIGTERM or SIGINT; what is in flight then is finished.
+
+    ready: called when the models are read. Raises `ModelError`, `ConfigError`.
+    """
+    if workers == 1:
+        made = app.application(settings)
+        ready()
+        sys.setswitchinterval(SWITCH)
+        uvicorn.Server(_config(made, settings, 1)).run(sockets=[listener])
+        return
+    settings.token()
+    Models(settings.models)  # what is wrong with one is said here, not by each worker
+    with tempfile.TemporaryDirectory() as meters, tempfile.TemporaryDirectory() as shared:
+        own = Settings(**{**settings.__dict__, "shared": shared})
+        os.environ |= {SEVERAL: meters, app.SETTINGS: own.to_json()}
+        ready()
+        named = f"{app.__name__}:{app.from_environment.__name__}"
+        Multiprocess(_config(named, settings, workers), sockets=[listener]).run()
+
+
+def _config(made: object, settings: Settings, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        made,  # type: ignore[arg-type]
+        factory=workers > 1,
+        workers=workers,
+        http=limited(settings.limits.head),
+        ws="none",
+        lifespan="on",
+        log_config=CONFIG,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=WAITING,
+        timeout_keep_alive=IDLE,
+        timeout_graceful_shutdown=int(settings.limits.timeout) + 1,
+    )
