@@ -10,6 +10,7 @@ from carryline.cli import options
 from carryline.cli.output import echo_json
 from carryline.errors import OutputError
 
+
 @click.command("inspect", short_help="Draw gates, carry and states over a text.")
 @options.model
 @click.argument("text")
@@ -69,4 +70,3 @@ def command(
 
     plot_trace(found, out, units)
     click.echo(f"wrote {out}", err=True)
-

@@ -115,9 +115,7 @@ def command(
     from carryline.serving.settings import Limits, Settings, named
 
     limits = Limits(max_body, max_texts, max_tokens, max_wait, timeout)
-    settings = Settings(
-        named(models), limits, threads, reload, log_texts, quiet, token_file
-    )
+    settings = Settings(named(models), limits, threads, reload, log_texts, quiet, token_file)
     _check_safety(settings.token(), host, insecure, reload)
     listener = bound(host, port)
     where = f"[{host}]" if ":" in host else host

@@ -194,11 +194,9 @@ async def report(request: Request) -> Response:
 async def here(request: Request, work: asyncio.Future[Value]) -> Value:
     """What the work gives. That of an asker who has gone, or whose time is up, is given up."""
     seconds = state(request).limits.timeout
-    leaving = asyncio.ensure_future(request.receive())
+    leaving = asyncio.ensure_future(_left(request))
     try:
-        await asyncio.wait(
-            {work, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        await asyncio.wait({work, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
         gone = leaving.done()
@@ -210,3 +208,9 @@ async def here(request: Request, work: asyncio.Future[Value]) -> Value:
     if gone:
         raise Gone
     raise Refusal(504, f"an answer is there within {seconds:g} s, this one was not", retry=seconds)
+
+
+async def _left(request: Request) -> None:
+    """Returns when the asker is gone; what of the body was not read is passed over."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -65,7 +66,15 @@ def application(settings: Settings) -> Starlette:
 
     guard = Middleware(Guard, meters=meters, token=token, quiet=settings.quiet)
     packed = Middleware(GZipMiddleware, minimum_size=_SMALLEST_PACKED)
-    return Starlette(routes=ROUTES, middleware=[guard, packed], lifespan=lifespan)
+    return Starlette(
+        routes=ROUTES, middleware=[guard, packed], lifespan=lifespan,
+        exception_handlers={HTTPException: raised},
+    )  # fmt: skip
+
+
+async def raised(request: Request, error: Exception) -> Response:
+    """What Starlette raises is said by the guard, as all else."""
+    raise error
 
 
 def from_environment() -> Starlette:

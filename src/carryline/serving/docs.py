@@ -33,7 +33,7 @@ def page(document: Schema) -> str:
 def _operation(path: str, method: str, operation: Schema, schemas: Schema) -> str:
     asked = operation.get("requestBody", {}).get("content", {}).get("application/json")
     parts = [
-        f'<section>\n<h2><code><b>{method.upper()}</b> {escape(path)}</code></h2>',
+        f"<section>\n<h2><code><b>{method.upper()}</b> {escape(path)}</code></h2>",
         f"<p>{escape(operation['summary'])}</p>",
     ]
     if asked is not None:
@@ -80,7 +80,7 @@ def _fields(title: str, schema: Schema) -> str:
         f"<td>{'required' if name in required else escape(_default(of))}</td></tr>"
         for name, of in schema["properties"].items()
     ]
-    return f'<table><caption>{title}</caption>\n{"".join(rows)}\n</table>'
+    return f"<table><caption>{title}</caption>\n{''.join(rows)}\n</table>"
 
 
 def _kind(schema: Schema) -> str:

@@ -52,10 +52,13 @@ class Served:
 
     def check(self, texts: Sequence[str], most: int) -> None:
         """Refuses texts of too many tokens."""
-        for number, tokens in enumerate(self.classifier.trained.read(texts).ragged.lengths.tolist()):
+        for number, tokens in enumerate(
+            self.classifier.trained.read(texts).ragged.lengths.tolist()
+        ):
             if tokens > most:
                 raise Refusal(
-                    422, f"a text has at most {most:,} tokens, text {number} (from 0) has {tokens:,}"
+                    422,
+                    f"a text has at most {most:,} tokens, text {number} (from 0) has {tokens:,}",
                 )
 
     @property
@@ -97,9 +100,7 @@ class Models:
         if name is None:
             return next(iter(self._current.values()))
         if name not in self._current:
-            raise Refusal(
-                404, f"model must be one of {', '.join(self._current)}, it is {name!r}"
-            )
+            raise Refusal(404, f"model must be one of {', '.join(self._current)}, it is {name!r}")
         return self._current[name]
 
     def reload(self, name: str) -> Served:

@@ -42,7 +42,10 @@ def _paths(served: Served) -> Schema:
             "texts": ["The film was a delight.", ""], "model": served.name, "abstain_below": 0.8,
         },
     }  # fmt: skip
-    explained = {"the most probable label": {"text": TEXT}, "a label": {"text": TEXT, "label": classes[0]}}
+    explained = {
+        "the most probable label": {"text": TEXT},
+        "a label": {"text": TEXT, "label": classes[0]},
+    }
     return {
         "/v1/predict": _post(
             "predict", "The label of each text, with the probabilities of all.",

@@ -39,7 +39,9 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(settings: Settings, listener: socket.socket, workers: int, ready: Callable[[], None]) -> None:
+def serve(
+    settings: Settings, listener: socket.socket, workers: int, ready: Callable[[], None]
+) -> None:
     """Answers until SIGTERM or SIGINT; what is in flight then is finished.
 
     ready: called when the models are read. Raises `ModelError`, `ConfigError`.

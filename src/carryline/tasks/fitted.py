@@ -88,9 +88,7 @@ class Fitted:
         ragged = tokenizer.encode_cut(cut) if cut is not None else tokenizer.encode_batch(texts)
         return Read(ragged.like(tokenizer.rows_of(ragged.values)), cut)
 
-    def logits_of(
-        self, read: Read, *, pad_to: int = 0, threads: int | None = None
-    ) -> NDArray[Any]:
+    def logits_of(self, read: Read, *, pad_to: int = 0, threads: int | None = None) -> NDArray[Any]:
         """[texts, outputs] of both parts together."""
         logits = self.network.logits(read.ragged, pad_to=pad_to, threads=threads)
         if self.linear is not None and read.cut is not None:
