@@ -213,7 +213,10 @@ def _schemas(names: list[str], served: Served) -> Schema:
             units=_list(whole), states=_list(_list(number)), carry=_list(_list(number)),
         ),
         "Stream": _asked("text", text=text, model=model),
-        "Served": _object("models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"}, limits={"type": "object"}),
+        "Served": _object(
+            "models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"},
+            limits={"type": "object"},
+        ),
         "Reloaded": _object("model version before", **signed, before=string),
         "Status": _object("status", status=string, wait=number),
         "Error": _object(
