@@ -148,9 +148,10 @@ def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
 def _whole(fields: Mapping[str, Any], name: str, default: int, most: int = 1000) -> int:
     value = fields.get(name)
     value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 1 <= value <= most or value % 1:
         raise RequestError(422, f"{name} is a whole number from 1 to {most}, it is {_shown(value)}")
-    return value
+    return int(value)
 
 
 def _shown(value: Any) -> str:
