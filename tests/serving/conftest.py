@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from carryline import TextClassifier, load
 from conftest import Corpus
 from servers import Running, serving
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "preset": "base", "vocabulary": 300, "embedding": 8, "hidden": 8, "epochs": 2,
     "batch_size": 16, "learning_rate": 0.02,
 }  # fmt: skip
@@ -19,9 +20,10 @@ SMALL = {
 def models(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """both: a model that reads both ways and has a linear part; ahead: one that reads one way."""
     folder = tmp_path_factory.mktemp("served")
-    for name, settings in (
-        ("both", {"linear": 1 << 12}), ("ahead", {"bidirectional": False})
-    ):  # fmt: skip
+    more: dict[str, dict[str, Any]] = {
+        "both": {"linear": 1 << 12}, "ahead": {"bidirectional": False}
+    }  # fmt: skip
+    for name, settings in more.items():
         made = TextClassifier(**SMALL, **settings).fit(*corpus, valid=0.2, threads=1)
         made.save(folder / name)
     return {name: folder / name for name in ("both", "ahead")}
