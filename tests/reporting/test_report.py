@@ -15,6 +15,7 @@ from carryline.errors import DataError
 from carryline.evaluation import calibration, curves
 from carryline.reporting import charts, sections, texts
 from carryline.reporting.measured import Measured
+from carryline.reporting.section import Section
 from commands import done, fails, write
 from conftest import Corpus, Maker
 from samples import ODD
@@ -114,17 +115,32 @@ def test_odd_texts_and_labels_are_shown_as_they_are(corpus: Corpus) -> None:
     assert "<img" not in page
 
 
+def inner(section: Section | None) -> str:
+    assert section is not None
+    return section.inner
+
+
 def test_charts_have_the_numbers() -> None:
     of = measured(2)
-    shown = sections.reliability(of)
+    shown = sections.reliability(of).inner
     error = calibration.expected_error(calibration.reliability(of.probabilities, of.targets))
     assert f"Answers are {charts.percent(error)} off" in shown
-    told = sections.discrimination(of)
+    told = inner(sections.discrimination(of))
     area = curves.area(curves.roc(of.probabilities[:, 1], of.targets == 1))
     assert f"class 1: area {area:.4f}" in told
-    for section in (shown, told, sections.thresholds(of), sections.by_length(of)):
-        assert section.count("<figure>") == section.count("<details>") == section.count("<svg")
-    assert sections.thresholds(measured(3)) == ""
+    by_threshold, by_length = inner(sections.thresholds(of)), sections.by_length(of).inner
+    for each in (shown, told, by_threshold, by_length):
+        assert each.count("<figure>") == each.count("<details>") == each.count("<svg")
+    assert sections.thresholds(measured(3)) is None
+
+
+def test_a_section_is_framed_and_listed() -> None:
+    section = Section("When to answer <b>?", "<p>inner</p>")
+    at = "when-to-answer--b"
+    assert section.html() == (
+        f'<section id="{at}">\n<h2>When to answer &lt;b&gt;?</h2>\n<p>inner</p>\n</section>'
+    )
+    assert section.link() == f'<a href="#{at}">When to answer &lt;b&gt;?</a>'
 
 
 def test_points_lie_where_the_axes_say() -> None:
@@ -153,18 +169,18 @@ def test_mistakes_are_the_surest_ones(trained: TextClassifier) -> None:
         asked.append(text)
         return trained.explain(text)
 
-    shown = texts.mistakes(of, explain)
+    shown = texts.mistakes(of, explain).inner
     wrong = sorted(np.flatnonzero(~of.right), key=lambda i: -of.sure[i])[: texts.MISTAKES]
     assert asked == [of.texts[i] for i in wrong]
     assert f"{(~of.right).sum()} of 300 answers are wrong" in shown
     right = Measured(of.texts, of.predicted, of.probabilities, of.classes)
-    assert "every answer is right" in texts.mistakes(right, explain)
+    assert "every answer is right" in texts.mistakes(right, explain).inner
 
 
 def test_twins_with_other_labels_are_told() -> None:
     said = ["the same text here", "another one", "the same text here", "The same text here"]
     of = Measured(said, np.array([0, 0, 1, 0]), np.full((4, 2), 0.5), ["a", "b"])
-    shown = texts.near_duplicates(of, ["another one", "x", "x"])
+    shown = texts.near_duplicates(of, ["another one", "x", "x"]).inner
     assert "2 of the 4 texts measured here are nearly the same as an earlier one" in shown
     assert "1 as one of the 3 trained on" in shown
     assert "1 of those trained on are as an earlier one" in shown

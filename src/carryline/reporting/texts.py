@@ -12,18 +12,18 @@ from carryline.explaining.explanation import Explanation
 from carryline.explaining.page import marked
 from carryline.reporting.charts import percent
 from carryline.reporting.measured import Measured
-from carryline.reporting.sections import section
+from carryline.reporting.section import Section, note
 
 MISTAKES, SUSPECTS, TWINS = 10, 20, 10  # that are shown
 LONGEST = 1200  # characters of a text that is explained or shown
 Explain = Callable[[str], Explanation]
 
 
-def mistakes(of: Measured, explain: Explain) -> str:
+def mistakes(of: Measured, explain: Explain) -> Section:
     """The wrong answers that are most sure, with the words that led to them."""
     wrong = np.flatnonzero(~of.right)
     if not len(wrong):
-        return section("Mistakes", "<p>None: every answer is right.</p>")
+        return Section("Mistakes", "<p>None: every answer is right.</p>")
     worst = wrong[np.argsort(-of.sure[wrong], kind="stable")][:MISTAKES]
     shown = []
     for text in worst.tolist():
@@ -39,14 +39,14 @@ def mistakes(of: Measured, explain: Explain) -> str:
         'which it was most sure. A word on <span class="for">blue</span> speaks for the answer, '
         'one on <span class="against">orange</span> against it.'
     )
-    return _section("Its most confident mistakes", said, "".join(shown))
+    return Section("Its most confident mistakes", f"{note(said)}\n{''.join(shown)}")
 
 
-def wrong_labels(of: Measured) -> str:
+def wrong_labels(of: Measured) -> Section | None:
     """Labels that look wrong, by a model that has not learned from them."""
     found = suspects.suspects(of.probabilities, of.targets)
     if not found:
-        return ""
+        return None
     rows = [
         [_start(of.texts[one.text]), of.names[one.label], of.names[one.likely],
          f"{one.margin:.3f}"] for one in found[:SUSPECTS]
@@ -56,11 +56,11 @@ def wrong_labels(of: Measured) -> str:
         "class is as probable as with that one's own texts, and the label is not. It may be the "
         "model that is wrong: read them."
     )
-    return _section("Labels to look at", escape(said), _texts(
-        ["text", "label", "looks like", "by"], rows))  # fmt: skip
+    table = _texts(["text", "label", "looks like", "by"], rows)
+    return Section("Labels to look at", f"{note(escape(said))}\n{table}")
 
 
-def near_duplicates(of: Measured, training: Sequence[str]) -> str:
+def near_duplicates(of: Measured, training: Sequence[str]) -> Section:
     """Texts that are nearly the same, among those of the report and those that were trained on."""
     every = [*training, *of.texts]
     found = twins.twins(every)
@@ -86,17 +86,11 @@ def near_duplicates(of: Measured, training: Sequence[str]) -> str:
         [_start(every[one.first]), _start(every[one.text]), percent(one.alike)] for one in shown
     ]
     table = _texts(["a text", "and its twin", "alike"], rows) if rows else ""
-    return _section("Near-duplicates", escape(f"{said}."), table)
+    return Section("Near-duplicates", f"{note(escape(said) + '.')}\n{table}")
 
 
 def _label(of: Measured, text: int, training: Sequence[str]) -> int:
     return int(of.targets[text - len(training)])
-
-
-def _section(title: str, said: str, inner: str) -> str:
-    """One column wide: texts need room. said, inner: HTML."""
-    whole = section(title, "")
-    return whole.replace('<div class="charts"></div>', f'<p class="note">{said}</p>\n{inner}')
 
 
 def _texts(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
