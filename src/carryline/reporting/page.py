@@ -13,7 +13,7 @@ from typing import Any
 from carryline.evaluation import calibration, card
 from carryline.model.config import Config
 from carryline.reporting import sections, texts
-from carryline.reporting.measured import Measured
+from carryline.reporting.measured import Learned, Measured
 from carryline.reporting.section import Section, grid, note
 from carryline.reporting.texts import Explain
 
@@ -35,17 +35,21 @@ class Subject:
 
 def page(
     subject: Subject, of: Measured | None, explain: Explain, source: str = "",
-    training: Sequence[str] = (),
+    learned: Learned | None = None,
 ) -> str:  # fmt: skip
     """The HTML. of: labelled texts that it has not learned from, called `source`, or None for what
-    its training tells alone; training: texts that it has learned from."""
+    its training tells alone; learned: what is known of the texts that it has learned from."""
     parts: list[Section | None] = []
     if of is not None:
         parts += [
             sections.confusion(of), sections.reliability(of), sections.discrimination(of),
             sections.thresholds(of), sections.by_length(of), texts.mistakes(of, explain),
-            texts.wrong_labels(of), texts.near_duplicates(of, training),
+            texts.wrong_labels(of),
         ]  # fmt: skip
+    if learned is not None and learned.judged is not None:
+        parts.append(texts.wrong_training_labels(learned.judged))
+    if of is not None or learned is not None:
+        parts.append(texts.near_duplicates(of, learned))
     parts += [sections.training(subject.history), _making(subject)]
     shown = [part for part in parts if part is not None]
     links = "".join(section.link() for section in shown)

@@ -152,7 +152,8 @@ class _Task:
     @cached_property
     def size(self) -> np.float32:
         """Of an n-gram's values."""
-        return np.float32((self.balance.ngrams / 2) ** 0.5)
+        size: np.float32 = np.float32((self.balance.ngrams / 2) ** 0.5)
+        return size
 
     @cached_property
     def blocks(self) -> list[Sparse]:
@@ -175,7 +176,7 @@ class _Task:
 
     def logits(self, weights: NDArray[np.float32]) -> Array:
         """[texts, outputs] of all texts, by those that have a weight above 0."""
-        problem, x = self._solved(weights, np.count_nonzero(weights))
+        problem, x = self._solved(weights, int(np.count_nonzero(weights)))
         _, z, bias = problem.parts(x)
         return z + bias
 
