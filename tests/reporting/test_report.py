@@ -15,10 +15,12 @@ from carryline import TextClassifier
 from carryline.errors import DataError
 from carryline.evaluation import calibration, curves
 from carryline.evaluation.suspects import suspects
+from carryline.explaining.page import COLORS
 from carryline.model.config import Config
 from carryline.reporting import charts, sections, texts
 from carryline.reporting.judged import judged
 from carryline.reporting.measured import Learned, Measured
+from carryline.reporting.page import STYLE
 from carryline.reporting.section import Section
 from carryline.text.bags import Bags
 from carryline.text.vectors import Vectors
@@ -147,6 +149,10 @@ def test_a_section_is_framed_and_listed() -> None:
         f'<section id="{at}">\n<h2>When to answer &lt;b&gt;?</h2>\n<p>inner</p>\n</section>'
     )
     assert section.link() == f'<a href="#{at}">When to answer &lt;b&gt;?</a>'
+
+
+def test_explained_words_have_the_colours_of_explanations() -> None:
+    assert COLORS in STYLE.read_text(encoding="utf-8")
 
 
 def test_points_lie_where_the_axes_say() -> None:
