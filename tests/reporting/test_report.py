@@ -195,7 +195,8 @@ def test_twins_with_other_labels_are_told() -> None:
     learned = Learned(["another one", "x", "x"])
     shown = texts.near_duplicates(of, learned).inner
     assert "2 of the 4 texts measured here are nearly the same as an earlier one" in shown
-    assert "1 as one of the 3 trained on" in shown
+    assert "1 as one of the 3 trained on, which makes the figures too kind;" in shown
+    assert "too kind" not in texts.near_duplicates(of, Learned(["x"])).inner
     assert "1 of those trained on are as an earlier one" in shown
     assert "1 have another label than their twin" in shown
     shown = texts.near_duplicates(of, replace(learned, targets=np.array([1, 0, 1]))).inner

@@ -92,9 +92,10 @@ def near_duplicates(of: Measured | None, learned: Learned | None) -> Section:
             "an earlier one"
         )
         if trained:
+            kind = ", which makes the figures too kind" if between else ""
             said += (
-                f", {len(between):,} as one of the {len(trained):,} trained on, which makes the "
-                f"figures too kind; {len(earlier):,} of those trained on are as an earlier one"
+                f", {len(between):,} as one of the {len(trained):,} trained on{kind}; "
+                f"{len(earlier):,} of those trained on are as an earlier one"
             )
     if torn:
         said += f"; {len(torn):,} have another label than their twin"
