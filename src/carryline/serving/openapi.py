@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from carryline.serving.models import Models, Served
@@ -13,15 +14,13 @@ Schema = dict[str, Any]
 
 def document(models: Models) -> Schema:
     """Of a server of these models."""
-    from carryline import __version__
-
     served = models.find(None)
     names = [each.name for each in models]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Carryline",
-            "version": __version__,
+            "version": version("carryline"),
             "description": f"Recurrent text classifiers: {', '.join(names)}. Where no model is "
             f"named, {names[0]} answers.",
         },
