@@ -1,0 +1,130 @@
+// What a layer keeps while it reads, as lines above the words that it reads.
+import { draw, find, make } from "./dom.js";
+import { places } from "./places.js";
+
+const SHARE = 0.54; // of the distance of two lines of text
+
+let last = null; // the trace that is drawn, for another width
+let chosen = 0; // place of the unit that stands out
+
+/** Shows a trace (an answer of /v1/inspect) over the words that are there. */
+export function showCarry(trace) {
+  last = { trace, memory: trace.carry ?? trace.states };
+  find("memory").hidden = !trace.pieces.length;
+  if (!trace.pieces.length) {
+    hideCarry();
+    return;
+  }
+  find("memory-title").textContent = trace.carry ? "The carry" : "The states";
+  chosen = liveliest(last.memory);
+  find("units").replaceChildren(...trace.units.map(button));
+  find("memory-words").replaceChildren(...trace.units.map((_, place) => make("li", {}, told(place))));
+  redraw();
+}
+
+/** Nothing to draw. */
+export function hideCarry() {
+  last = null;
+  find("memory").hidden = true;
+  find("reading").querySelector("svg")?.remove();
+}
+
+/** Draws again when the words stand elsewhere. */
+export function keepUp() {
+  new ResizeObserver(redraw).observe(find("words"));
+  document.fonts?.ready.then(redraw);
+}
+
+const column = (memory, place) => memory.map((row) => row[place]);
+
+function liveliest(memory) {
+  const spread = memory[0].map((_, place) => {
+    const values = column(memory, place);
+    return Math.max(...values) - Math.min(...values);
+  });
+  return spread.indexOf(Math.max(...spread));
+}
+
+function button(unit, place) {
+  const made = make("button", { type: "button", title: told(place) }, `unit ${unit}`);
+  made.setAttribute("aria-pressed", String(place === chosen));
+  made.addEventListener("click", () => choose(place));
+  made.addEventListener("pointerenter", () => mark(place));
+  made.addEventListener("pointerleave", () => mark(chosen));
+  return made;
+}
+
+function choose(place) {
+  chosen = place;
+  [...find("units").children].forEach((one, at) => one.setAttribute("aria-pressed", String(at === place)));
+  mark(place);
+}
+
+function mark(place) {
+  for (const line of find("reading").querySelectorAll("[data-place]")) {
+    line.classList.toggle("chosen", Number(line.dataset.place) === place);
+  }
+}
+
+/** A line in words: where a unit is lowest and highest. */
+function told(place) {
+  const values = column(last.memory, place);
+  const at = (value) => {
+    const piece = last.trace.pieces[values.indexOf(value)].trim();
+    return `${value.toFixed(2)} at “${piece}”`;
+  };
+  return (
+    `Unit ${last.trace.units[place]}: lowest ${at(Math.min(...values))}, ` +
+    `highest ${at(Math.max(...values))}, ${values.at(-1).toFixed(2)} at the end`
+  );
+}
+
+function redraw() {
+  find("reading").querySelector("svg")?.remove();
+  if (!last) return;
+  const pane = find("words");
+  const lines = places(pane, last.trace.pieces);
+  const gap = parseFloat(getComputedStyle(pane).lineHeight);
+  const most = Math.max(1e-6, ...last.memory.flat().map(Math.abs));
+  const count = last.trace.units.length;
+  const picture = draw("svg", {
+    class: "carry", width: pane.offsetWidth, height: pane.offsetHeight, role: "img",
+    "aria-label": `What ${count} units keep over the text; the same in words is below`,
+  }); // prettier-ignore
+  for (const line of lines) {
+    const middle = line.top - (gap * SHARE) / 2;
+    const scale = (gap * SHARE) / 2 / most;
+    picture.append(draw("path", { class: "zero", d: `M${line.left} ${middle}H${line.right}` }));
+    for (let place = 0; place < count; place++) {
+      const path = curve(points(line, column(last.memory, place)).map(([x, value]) => [x, middle - scale * value]));
+      const [begin, end] = line.backwards ? [line.right, line.left] : [line.left, line.right];
+      picture.append(
+        draw("path", { class: "ground", "data-place": place, d: `${path}L${end} ${middle}H${begin}Z` }),
+        draw("path", { class: "unit", "data-place": place, d: path }),
+      );
+    }
+  }
+  find("reading").append(picture);
+  mark(chosen);
+}
+
+/** Of a unit over a line of text, from edge to edge: it comes with what it had at the line before. */
+function points(line, values) {
+  const inner = line.tokens.map(({ x, token }) => [x, values[token]]);
+  const first = line.tokens[0].token;
+  const [begin, end] = line.backwards ? [line.right, line.left] : [line.left, line.right];
+  return [[begin, values[Math.max(0, first - 1)]], ...inner, [end, inner.at(-1)[1]]];
+}
+
+/** A smooth line through points, flat at each. */
+function curve(points) {
+  const at = ([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`;
+  let path = `M${at(points[0])}`;
+  for (let i = 1; i < points.length; i++) {
+    const [x0, y0] = points[i - 1];
+    const [x1, y1] = points[i];
+    const half = (x0 + x1) / 2;
+    path += `C${at([half, y0])} ${at([half, y1])} ${at([x1, y1])}`;
+  }
+  return path;
+}
