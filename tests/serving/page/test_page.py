@@ -165,6 +165,21 @@ def test_recent_texts_stay_in_this_browser_until_cleared(page: Page) -> None:
     assert page.input_value("#text") == page.locator("#examples button").first.inner_text()
 
 
+def test_a_text_too_long_for_the_carry_or_for_the_server(browser: Browser, address: str) -> None:
+    with looking(browser, address, "a status of 422") as page:
+        write(page, "good")
+        page.wait_for_selector("svg.carry", state="attached")
+        page.route("**/v1/inspect", lambda route: route.fulfill(
+            status=422, json={"error": {"status": 422, "rule": "at most 2 tokens", "id": "1"}}
+        ))  # fmt: skip
+        write(page, "good music")
+        page.wait_for_selector("text=Not drawn: at most 2 tokens.")
+        assert page.locator("svg.carry").count() == 0
+        page.fill("#text", "film " * 400)
+        page.wait_for_selector(".card .error >> text=/a text has at most 300 tokens/")
+        assert shown(page) == ("—", "")
+
+
 def test_the_request_as_curl(page: Page, address: str) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     text = 'it\'s "good"\n$HOME `x` \\ 漢'

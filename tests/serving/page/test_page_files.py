@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,32 +114,44 @@ def test_what_is_wrong_with_a_file_is_said(page: Page) -> None:
         page.wait_for_selector(f"#job [role=alert] >> text='{name}: {why}.'")
 
 
-def busy_first(route: Route, seen: list[Any]) -> None:
+def troubled(route: Route, seen: list[Route]) -> None:
+    """Of the requests the first is refused for now, the second gets no answer at all."""
     seen.append(route)
     if len(seen) == 1:
         route.fulfill(status=503, headers={"retry-after": "1"}, json={"error": {"rule": "busy"}})
+    elif len(seen) == 2:
+        route.abort()
     else:
         route.continue_()
 
 
-def test_busy_servers_are_asked_again_and_texts_too_large_left_out(
+def test_what_goes_wrong_meanwhile_costs_no_row(
     browser: Browser, address: str, model: Path, tmp_path: Path
 ) -> None:
-    refused = [
-        f"Failed to load resource: the server responded with a status of {n}"
-        for n in (503, 413, 422)
-    ]
-    with looking(browser, address, *refused) as page:
+    expected = ("a status of 503", "a status of 413", "a status of 422", "net::ERR_FAILED")
+    with looking(browser, address, *expected) as page:
         page.wait_for_selector("text=No text yet")
-        seen: list[Any] = []
-        page.route("**/v1/predict", lambda route: busy_first(route, seen))
+        seen: list[Route] = []
+        page.route("**/v1/predict", lambda route: troubled(route, seen))
         texts = ["good", "film " * 400, "bad", "b" * 5000, "night"]  # many tokens; many bytes
         drop(page, "a.txt", "\n".join(texts))
+        began = time.monotonic()
         rows = list(csv.reader(io.StringIO(labelled(page, tmp_path))))
+        assert time.monotonic() - began > 1  # as the server has asked for
         assert [row[0] for row in rows[1:]] == texts
         good = answers(model, ["good", "bad", "night"])
         assert [row[1:] for row in rows[1:]] == [good[0], ["", ""], good[1], ["", ""], good[2]]
         assert "2 too large for the server" in page.locator("#job").inner_text()
+
+
+def test_a_file_can_be_chosen_by_a_button(page: Page) -> None:
+    for _ in range(2):  # the same one again, too
+        with page.expect_file_chooser() as chooser:
+            page.click("#choose")
+        file: Any = {"name": "b.txt", "mimeType": "text/plain", "buffer": b"good\nb\xe4d"}
+        chooser.value.set_files([file])
+        page.wait_for_selector("#job .sample >> text=bäd")  # not UTF-8: as older programs write
+        page.evaluate("document.getElementById('job').replaceChildren()")
 
 
 def test_it_can_be_stopped_and_goes_on(page: Page, model: Path, tmp_path: Path) -> None:

@@ -38,15 +38,15 @@ class Card {
     );
   }
 
-  /** Shows an answer of /v1/predict. */
-  show(answer, text) {
+  /** Shows an answer of /v1/predict, and the milliseconds that it took to get here. */
+  show(answer, text, took) {
     this.element.classList.toggle("empty", !text.trim());
     this.label.textContent = answer.label;
     this.chance.textContent = percent(answer.probability);
     this.#bars(answer);
     this.note.className = "note";
     this.note.textContent = text.trim()
-      ? `${counted(answer.tokens)} ${answer.tokens === 1 ? "token" : "tokens"}`
+      ? `${counted(answer.tokens)} ${answer.tokens === 1 ? "token" : "tokens"}, answered in ${Math.ceil(took)} ms`
       : "No text yet: this is what the model says without one.";
   }
 

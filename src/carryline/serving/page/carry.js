@@ -2,7 +2,8 @@
 import { draw, find, make } from "./dom.js";
 import { places } from "./places.js";
 
-const SHARE = 0.54; // of the distance of two lines of text
+const SHARE = 0.5; // of the distance of two lines of text
+const ABOVE = 5; // pixels between the words and the lowest a line may be
 
 let last = null; // the trace that is drawn, for another width
 let chosen = 0; // place of the unit that stands out
@@ -15,6 +16,7 @@ export function showCarry(trace) {
     hideCarry();
     return;
   }
+  find("memory-note").textContent = "";
   find("memory-title").textContent = trace.carry ? "The carry" : "The states";
   chosen = liveliest(last.memory);
   find("units").replaceChildren(...trace.units.map(button));
@@ -22,9 +24,10 @@ export function showCarry(trace) {
   redraw();
 }
 
-/** Nothing to draw. */
-export function hideCarry() {
+/** Nothing to draw, and why, if there is a reason to tell. */
+export function hideCarry(why = "") {
   last = null;
+  find("memory-note").textContent = why;
   find("memory").hidden = true;
   find("reading").querySelector("svg")?.remove();
 }
@@ -92,7 +95,7 @@ function redraw() {
     "aria-label": `What ${count} units keep over the text; the same in words is below`,
   }); // prettier-ignore
   for (const line of lines) {
-    const middle = line.top - (gap * SHARE) / 2;
+    const middle = line.top - ABOVE - (gap * SHARE) / 2;
     const scale = (gap * SHARE) / 2 / most;
     picture.append(draw("path", { class: "zero", d: `M${line.left} ${middle}H${line.right}` }));
     for (let place = 0; place < count; place++) {
@@ -104,6 +107,8 @@ function redraw() {
       );
     }
   }
+  picture.style.left = `${pane.offsetLeft}px`;
+  picture.style.top = `${pane.offsetTop}px`;
   find("reading").append(picture);
   mark(chosen);
 }

@@ -79,16 +79,20 @@ async function ask(delay) {
     if (!(error instanceof Refusal)) throw error;
     if (error.status === 401) askToken();
     else if (error.retry) ask(1000 * error.retry);
-    else quiet(error.message);
+    else {
+      quiet(error.message);
+      say(find("said"), error.message);
+    }
   }
 }
 
 async function predict(model, text, signal) {
   const card = page.shown.get(model.name);
   try {
+    const began = performance.now();
     const found = await json("/v1/predict", { text, model: model.name }, signal);
     signal.throwIfAborted();
-    card.show(found.answers[0], text);
+    card.show(found.answers[0], text, performance.now() - began);
     if (found.version !== model.version) load(); // the server has read a newer one
     return [model, found.answers[0]];
   } catch (error) {
@@ -115,7 +119,7 @@ async function explain(text, signal) {
     showCarry(trace);
   } catch (error) {
     if (!(error instanceof Refusal) || error.retry) throw error;
-    hideCarry(); // longer than what is looked into
+    hideCarry(`Not drawn: ${error.message}.`); // it is longer than what is looked into
   }
 }
 
