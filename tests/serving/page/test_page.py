@@ -42,6 +42,19 @@ def test_the_empty_text_has_an_answer(page: Page, model: Path) -> None:
     assert page.locator("#memory").is_hidden()
 
 
+def test_texts_are_shown_as_they_are(page: Page) -> None:
+    for text in (
+        "\U0001f3ac\U0001f3ac good\n\n  film \U0001f3ac \n a\u0301 b  ",
+        "\t<b>bad</b>  it's",
+    ):
+        write(page, text)
+        assert page.evaluate("document.getElementById('words').textContent") == text
+        page.wait_for_selector("svg.carry path.unit", state="attached")
+    page.fill("#text", " \n ")
+    page.wait_for_selector("text=Words appear here, coloured by their part in the answer.")
+    assert page.locator("svg.carry").count() == 0
+
+
 def test_the_answer_moves_with_every_word(page: Page, model: Path) -> None:
     seen = []
     for words in ("The music", "The music was good", "The music was good, the film bad"):
@@ -178,6 +191,12 @@ def test_a_text_too_long_for_the_carry_or_for_the_server(browser: Browser, addre
         page.fill("#text", "film " * 400)
         page.wait_for_selector(".card .error >> text=/a text has at most 300 tokens/")
         assert shown(page) == ("—", "")
+
+
+def test_a_new_version_of_the_page_is_whole(page: Page, address: str) -> None:
+    for path in ("/", "/page/main.js", "/page/style.css"):
+        kept = page.request.get(f"{address}{path}").headers["cache-control"]
+        assert kept == "no-cache"  # or a browser would mix its files with those of another one
 
 
 def test_the_request_as_curl(page: Page, address: str) -> None:

@@ -1,5 +1,5 @@
 // One card a model: its label, how probable that is, and bars for the classes.
-import { counted, find, make, percent } from "./dom.js";
+import { counted, find, make, many, percent } from "./dom.js";
 import { address } from "./report.js";
 
 const TOP = 5; // classes of many that are shown
@@ -25,8 +25,8 @@ class Card {
     this.chance = make("span", { className: "chance" });
     this.bars = make("ul", { className: "bars" });
     this.note = make("p", { className: "note" });
-    this.report = make("a", { href: address(model.name), target: "_blank", rel: "noopener" }, "Report");
-    this.report.setAttribute("aria-label", `Report on ${model.name}`);
+    const link = { href: address(model.name), target: "_blank", rel: "noopener" };
+    this.report = make("a", { ...link, "aria-label": `Report on ${model.name}` }, "Report");
     this.element = make(
       "li",
       { className: "card" },
@@ -46,7 +46,7 @@ class Card {
     this.#bars(answer);
     this.note.className = "note";
     this.note.textContent = text.trim()
-      ? `${counted(answer.tokens)} ${answer.tokens === 1 ? "token" : "tokens"}, answered in ${Math.ceil(took)} ms`
+      ? `${many(answer.tokens, "token")}, answered in ${Math.ceil(took)} ms`
       : "No text yet: this is what the model says without one.";
   }
 
@@ -98,7 +98,8 @@ const bar = () =>
   );
 
 function about(model) {
-  const told = [`${model.cell.toUpperCase()} ${model.hidden.join(" + ")}${model.bidirectional ? ", both ways" : ""}`];
+  const ways = model.bidirectional ? ", both ways" : "";
+  const told = [`${model.cell.toUpperCase()} ${model.hidden.join(" + ")}${ways}`];
   if (model.linear) told.push("beside a linear part");
   told.push(`${counted(model.parameters)} parameters`);
   if (model.trained_on) told.push(`${counted(model.trained_on)} texts`);

@@ -11,11 +11,7 @@ let chosen = 0; // place of the unit that stands out
 /** Shows a trace (an answer of /v1/inspect) over the words that are there. */
 export function showCarry(trace) {
   last = { trace, memory: trace.carry ?? trace.states };
-  find("memory").hidden = !trace.pieces.length;
-  if (!trace.pieces.length) {
-    hideCarry();
-    return;
-  }
+  find("memory").hidden = false;
   find("memory-note").textContent = "";
   find("memory-title").textContent = trace.carry ? "The carry" : "The states";
   chosen = liveliest(last.memory);
@@ -86,31 +82,32 @@ function redraw() {
   find("reading").querySelector("svg")?.remove();
   if (!last) return;
   const pane = find("words");
-  const lines = places(pane, last.trace.pieces);
-  const gap = parseFloat(getComputedStyle(pane).lineHeight);
-  const most = Math.max(1e-6, ...last.memory.flat().map(Math.abs));
-  const count = last.trace.units.length;
+  const height = parseFloat(getComputedStyle(pane).lineHeight) * SHARE;
+  const scale = height / 2 / Math.max(1e-6, ...last.memory.flat().map(Math.abs));
   const picture = draw("svg", {
     class: "carry", width: pane.offsetWidth, height: pane.offsetHeight, role: "img",
-    "aria-label": `What ${count} units keep over the text; the same in words is below`,
+    "aria-label": `What ${last.trace.units.length} units keep over the text; below it stands in words`,
   }); // prettier-ignore
-  for (const line of lines) {
-    const middle = line.top - ABOVE - (gap * SHARE) / 2;
-    const scale = (gap * SHARE) / 2 / most;
+  for (const line of places(pane, last.trace.pieces)) {
+    const middle = line.top - ABOVE - height / 2;
     picture.append(draw("path", { class: "zero", d: `M${line.left} ${middle}H${line.right}` }));
-    for (let place = 0; place < count; place++) {
-      const path = curve(points(line, column(last.memory, place)).map(([x, value]) => [x, middle - scale * value]));
-      const [begin, end] = line.backwards ? [line.right, line.left] : [line.left, line.right];
-      picture.append(
-        draw("path", { class: "ground", "data-place": place, d: `${path}L${end} ${middle}H${begin}Z` }),
-        draw("path", { class: "unit", "data-place": place, d: path }),
-      );
-    }
+    last.trace.units.forEach((_, place) => picture.append(...strand(line, place, middle, scale)));
   }
   picture.style.left = `${pane.offsetLeft}px`;
   picture.style.top = `${pane.offsetTop}px`;
   find("reading").append(picture);
   mark(chosen);
+}
+
+/** A unit over a line of text: the line, and the ground between it and zero. */
+function strand(line, place, middle, scale) {
+  const values = points(line, column(last.memory, place));
+  const path = curve(values.map(([x, value]) => [x, middle - scale * value]));
+  const ground = `${path}V${middle}H${values[0][0]}Z`;
+  return [
+    draw("path", { class: "ground", "data-place": place, d: ground }),
+    draw("path", { class: "unit", "data-place": place, d: path }),
+  ];
 }
 
 /** Of a unit over a line of text, from edge to edge: it comes with what it had at the line before. */

@@ -1,4 +1,4 @@
-// Delimited text to rows and back. A row keeps its own characters, so that it can be handed back as it was.
+// Delimited text to rows and back. A row keeps its own characters, to be handed back as it was.
 
 /** The sign that the first row has most of, outside quotes. */
 export function delimiterOf(text, name) {
@@ -15,16 +15,17 @@ export function delimiterOf(text, name) {
 export function parse(text, delimiter, most = Infinity) {
   const rows = [];
   // A cell: in quotes, where two stand for one, and whatever follows; or without.
-  const cell = new RegExp(`(?:"([^"]*(?:""[^"]*)*)")?([^${delimiter}\\r\\n]*)(${delimiter}|\\r\\n|\\n|\\r|$)`, "y");
+  const quoted = '(?:"([^"]*(?:""[^"]*)*)")?';
+  const cell = new RegExp(`${quoted}([^${delimiter}\\r\\n]*)(${delimiter}|\\r\\n|\\n|\\r|$)`, "y");
   let begin = 0;
   while (begin < text.length && rows.length < most) {
     const row = { cells: [], raw: "", end: "" };
     let at = begin;
     do {
       cell.lastIndex = at;
-      const [whole, quoted, bare, end] = cell.exec(text);
-      if (quoted === undefined && bare.startsWith('"')) throw unclosed(text, at);
-      row.cells.push((quoted ?? "").replaceAll('""', '"') + bare);
+      const [whole, inside, bare, end] = cell.exec(text);
+      if (inside === undefined && bare.startsWith('"')) throw unclosed(text, at);
+      row.cells.push((inside ?? "").replaceAll('""', '"') + bare);
       at += whole.length;
       row.end = end;
     } while (row.end === delimiter);

@@ -39,6 +39,8 @@ export const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toF
 
 export const counted = (number) => number.toLocaleString("en");
 
+export const many = (number, what) => `${counted(number)} ${what}${number === 1 ? "" : "s"}`;
+
 /** Resolves after a time; rejects when the signal is aborted before. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {

@@ -1,9 +1,12 @@
 // A file dropped in: its column chosen, its texts classified, the labelled file handed back.
 import { Refusal } from "./api.js";
 import { classified } from "./batches.js";
-import { counted, find, make, say } from "./dom.js";
+import { counted, find, make, many, say } from "./dom.js";
 import { askToken } from "./login.js";
 import { decoded, table } from "./table.js";
+
+const SAMPLE = 3; // texts that are shown
+const SHOWN = 300; // characters of each
 
 let current = null; // the job whose file is shown
 
@@ -42,7 +45,8 @@ async function open(file, settings) {
     current.button.focus();
   } catch (error) {
     current = null;
-    find("job").replaceChildren(make("p", { className: "error", role: "alert" }, `${file.name}: ${error.message}.`));
+    const why = `${file.name}: ${error.message}.`;
+    find("job").replaceChildren(make("p", { className: "error", role: "alert" }, why));
   }
 }
 
@@ -79,7 +83,8 @@ class Job {
   }
 
   #columns() {
-    const names = this.read.names.map((name, at) => make("option", { value: String(at) }, name || `column ${at + 1}`));
+    const named = (name, at) => make("option", { value: String(at) }, name || `column ${at + 1}`);
+    const names = this.read.names.map(named);
     this.column.replaceChildren(...names);
     this.column.value = String(this.read.guess);
     this.reset();
@@ -96,12 +101,13 @@ class Job {
     this.turn = null;
     this.answers = [];
     this.texts = this.read.texts(Number(this.column.value));
-    this.sample.replaceChildren(...this.texts.slice(0, 3).map((text) => make("li", { dir: "auto" }, text.slice(0, 300))));
+    const first = this.texts.slice(0, SAMPLE).map((text) => text.slice(0, SHOWN));
+    this.sample.replaceChildren(...first.map((text) => make("li", { dir: "auto" }, text)));
     this.link.hidden = this.bar.hidden = true;
     this.state.textContent = "";
     this.button.hidden = false;
     this.button.disabled = !this.texts.length;
-    this.button.textContent = `Classify ${counted(this.texts.length)} ${this.texts.length === 1 ? "text" : "texts"}`;
+    this.button.textContent = `Classify ${many(this.texts.length, "text")}`;
   }
 
   stop() {
@@ -139,7 +145,8 @@ class Job {
 
   #tell() {
     this.bar.value = this.answers.length / this.texts.length;
-    this.state.textContent = `${counted(this.answers.length)} of ${counted(this.texts.length)} texts, by ${this.model}`;
+    const [done, all] = [this.answers.length, this.texts.length].map(counted);
+    this.state.textContent = `${done} of ${all} texts, by ${this.model}`;
   }
 
   #ended(why) {
@@ -157,8 +164,8 @@ class Job {
 
   #offer() {
     URL.revokeObjectURL(this.link.href);
-    const content = new Blob([this.read.labelled(this.answers)], { type: `${this.read.type};charset=utf-8` });
-    this.link.href = URL.createObjectURL(content);
+    const type = `${this.read.type};charset=utf-8`;
+    this.link.href = URL.createObjectURL(new Blob([this.read.labelled(this.answers)], { type }));
     this.link.download = `${this.name.replace(/\.[^.]*$/, "")}-labelled${this.read.ending}`;
     this.link.textContent = `Download ${this.link.download}`;
     this.link.hidden = false;

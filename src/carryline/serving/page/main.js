@@ -108,7 +108,10 @@ async function explain(text, signal) {
   if (text.length > LONG) await pause(400, signal);
   const found = await json("/v1/explain", { text, model: page.chosen }, signal);
   signal.throwIfAborted();
-  showWords(found);
+  if (!showWords(found)) {
+    hideCarry();
+    return;
+  }
   const asked = { text, model: page.chosen, units: UNITS };
   for (const { name, value } of find("memory-choice").children) {
     asked[name] = name === "layer" ? Number(value) : value;

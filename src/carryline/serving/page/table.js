@@ -35,7 +35,8 @@ function guessed(names, column) {
   const lower = names.map((name) => name.trim().toLowerCase());
   const known = TEXTS.map((name) => lower.indexOf(name)).find((place) => place >= 0);
   if (known !== undefined) return known;
-  const lengths = names.map((_, place) => column(place).slice(0, SAMPLE).reduce((sum, text) => sum + text.length, 0));
+  const length = (texts) => texts.reduce((sum, text) => sum + text.length, 0);
+  const lengths = names.map((_, place) => length(column(place).slice(0, SAMPLE)));
   return lengths.indexOf(Math.max(...lengths));
 }
 
@@ -81,7 +82,8 @@ class Delimited {
     };
     const named = ["label", "probability"].map((name) => free(name, this.names));
     const head = this.header ? added(this.all[0], ...named) : "";
-    return this.mark + head + answers.map((answer, at) => added(this.rows[at], answer?.label ?? "", figure(answer))).join("");
+    const row = (answer, at) => added(this.rows[at], answer?.label ?? "", figure(answer));
+    return this.mark + head + answers.map(row).join("");
   }
 }
 

@@ -4,22 +4,26 @@ import { find, make, percent, signed } from "./dom.js";
 const DEEPEST = 0.55; // as in carryline.explaining.page
 const HINT = "Point at a word, or walk through them with the arrow keys, for its part.";
 
-/** Shows an explanation (an answer of /v1/explain). */
+/** Shows an explanation (an answer of /v1/explain), whose spans are all of the text; false where no
+ * word is in it. */
 export function showWords(found) {
   const largest = Math.max(0, ...found.spans.map((span) => Math.abs(span.part)));
   const pane = find("words");
-  pane.replaceChildren(...pieces(found).map((piece) => shown(piece, found, largest)));
-  const options = pane.querySelectorAll("[role=option]");
-  if (options.length) {
-    pane.setAttribute("role", "listbox");
-    pane.setAttribute("aria-label", `Words, and their parts for ${found.label}`);
-    pane.setAttribute("aria-orientation", "horizontal");
-    options[0].tabIndex = 0;
-  } else quiet("Words appear here, coloured by their part in the answer.");
-  find("detail").textContent = options.length ? HINT : "";
-  find("why-of").textContent = options.length
-    ? `for ${found.label}, by ${found.model}: score ${signed(found.score)}, ${signed(found.score - found.rest)} of it by these words`
-    : "";
+  pane.replaceChildren(...found.spans.flatMap((span) => shown(span, found, largest)));
+  const first = pane.querySelector("[role=option]");
+  if (!first) {
+    quiet("Words appear here, coloured by their part in the answer.");
+    return false;
+  }
+  first.tabIndex = 0;
+  pane.setAttribute("role", "listbox");
+  pane.setAttribute("aria-label", `Words, and their parts for ${found.label}`);
+  pane.setAttribute("aria-orientation", "horizontal");
+  const words = signed(found.score - found.rest);
+  find("why-of").textContent =
+    `for ${found.label}, by ${found.model}: score ${signed(found.score)}, ${words} of it by these words`;
+  find("detail").textContent = HINT;
+  return true;
 }
 
 /** Shows that there are no words to show, and why. */
@@ -30,35 +34,18 @@ export function quiet(why) {
   find("detail").textContent = find("why-of").textContent = "";
 }
 
-/** Spans, and strings for what lies between them. Places are counted in characters, as Python
- * does, not in UTF-16. */
-function pieces(found) {
-  const characters = Array.from(found.text);
-  const all = [];
-  let end = 0;
-  for (const span of found.spans) {
-    if (span.begin > end) all.push(characters.slice(end, span.begin).join(""));
-    all.push(span);
-    end = span.end;
-  }
-  if (end < characters.length) all.push(characters.slice(end).join(""));
-  return all;
-}
-
-function shown(piece, found, largest) {
-  const text = typeof piece === "string" ? piece : piece.text;
-  const bare = text.trimStart();
-  if (typeof piece === "string" || !bare) return document.createTextNode(text);
-  const word = make("span", { role: "option", tabIndex: -1, className: piece.part > 0 ? "for" : "against" }, bare);
-  word.style.setProperty("--depth", (largest ? (DEEPEST * Math.abs(piece.part)) / largest : 0).toFixed(3));
-  word.told = told(piece, found);
+/** A word of the page: its blank, and what is coloured. */
+function shown(span, found, largest) {
+  const bare = span.text.trimStart();
+  if (!bare) return [span.text];
+  const side = span.part > 0 ? "for" : "against";
+  const depth = largest ? (DEEPEST * Math.abs(span.part)) / largest : 0;
+  const word = make("span", { role: "option", tabIndex: -1, className: side }, bare);
+  word.style.setProperty("--depth", depth.toFixed(3));
+  word.told = told(span, found);
   word.setAttribute("aria-label", word.told);
   word.setAttribute("aria-selected", "false");
-  const blank = text.slice(0, text.length - bare.length);
-  if (!blank) return word;
-  const both = document.createDocumentFragment();
-  both.append(blank, word);
-  return both;
+  return [span.text.slice(0, span.text.length - bare.length), word];
 }
 
 function told(span, found) {
