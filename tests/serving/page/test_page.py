@@ -257,6 +257,7 @@ def test_the_server_goes_away_and_comes_back(browser: Browser, model: Path) -> N
         assert page.locator("#banner").is_hidden()
     page.fill("#text", "good music, bad film")
     page.wait_for_selector("#banner:visible >> text=The server does not answer.")
+    assert page.locator("#said").inner_text().startswith("The server does not answer.")
     assert shown(page) == answer(model, "good")  # what it said last stays
     with serving(f"plain={model}", port=int(address.rpartition(":")[2])):
         page.wait_for_function(

@@ -3,6 +3,7 @@ import { find, say } from "./dom.js";
 
 const FIRST = 500; // milliseconds
 const MOST = 8000;
+const AWAY = "The server does not answer. Your text is kept; trying again…";
 
 const events = new EventTarget();
 let away = false;
@@ -14,7 +15,8 @@ export function lost() {
   if (away) return;
   away = true;
   delay = FIRST;
-  say(find("banner-text"), "The server does not answer. Your text is kept; trying again…");
+  say(find("banner-text"), AWAY);
+  say(find("said"), AWAY);
   find("banner").hidden = false;
   again();
 }
@@ -48,6 +50,7 @@ async function look() {
   if (!away) return; // two looks at once
   away = false;
   find("banner").hidden = true;
+  say(find("said"), "The server is there again.");
   events.dispatchEvent(new Event("back"));
 }
 
