@@ -5,10 +5,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find src csrc -name '*.py' -o -name '*.h' -o -name '*.cc') \
            CMakeLists.txt pyproject.toml README.md constraints.txt
 
-.PHONY: help demo test lint types pytest sanitize wheel wheels bench clean
+.PHONY: help demo serve test lint types pytest sanitize wheel wheels bench clean
 
 help:
 	@echo "make demo    install, train on real reviews, evaluate, classify your own sentences"
+	@echo "make serve   the demo's model in a page: http://127.0.0.1:8000"
 	@echo "make test    everything CI runs: lint, types, tests, sanitize"
 	@echo "make bench   benchmarks beside their peers, into benchmarks/RESULTS.md"
 	@echo "make wheel   dist/carryline-*.whl, for the Python that \$$PYTHON names (python3)"
@@ -17,6 +18,10 @@ help:
 
 demo: .venv/demo
 	$(BIN)/python examples/demo.py $(DEMO)
+
+serve: .venv/demo
+	@test -d runs/demo/model || $(BIN)/python examples/demo.py < /dev/null
+	$(BIN)/carryline serve demo=runs/demo/model $(SERVE)
 
 test: lint types pytest sanitize
 
@@ -60,7 +65,7 @@ bench: .venv/bench
 	@touch $@
 
 # The wheel by force: its version may be that of the one before.
-.venv/demo: EXTRAS := sklearn,plot
+.venv/demo: EXTRAS := sklearn,plot,serve
 .venv/installed: EXTRAS := all,dev
 .venv/demo .venv/installed: .venv/wheel
 	$(PIP) install -q -c constraints.txt "$$(ls dist/carryline-*.whl)[$(EXTRAS)]"

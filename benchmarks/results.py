@@ -41,6 +41,7 @@ COMMANDS = (
     ["latency.py"],
     ["scaling.py"],
     ["roofline.py"],
+    ["serving.py"],
 )
 
 

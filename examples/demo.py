@@ -127,6 +127,7 @@ def main() -> None:
     print(f"  {model / 'plots' / 'history.png'}\n  {model / 'plots' / 'confusion.png'}")
     print(f'\nNext:\n  .venv/bin/carryline predict {model} "your sentence"')
     print("  .venv/bin/carryline train YOUR.csv --text review --label sentiment --out runs/mine")
+    print("  make serve    # see it decide while you type, at http://127.0.0.1:8000")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
 # From the ground up; rooms in one line do not know each other.
 FLOORS = (
     {"errors", "files"}, {"recurrence"}, {"text", "nn"}, {"model"}, {"training", "evaluation"},
-    {"explaining"}, {"reporting"}, {"tasks"}, {"bench"}, {"cli"}, {"__main__"},
+    {"explaining"}, {"reporting"}, {"tasks"}, {"serving"}, {"bench"}, {"cli"}, {"__main__"},
 )  # fmt: skip
 PACKAGE = ROOT / "src" / "carryline"
 

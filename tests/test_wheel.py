@@ -24,7 +24,8 @@ from commands import TINY, sentences, write
 ROOT = Path(__file__).resolve().parent.parent
 MOST_MEGABYTES = 146  # of what the wheel brings and itself, 6 for vectors; torch alone takes 750
 # What the extras bring.
-EXTRAS = ("torch", "sklearn", "scipy", "pyarrow", "matplotlib", "openpyxl", "optuna")
+EXTRAS = ("torch", "sklearn", "scipy", "pyarrow", "matplotlib", "openpyxl", "optuna",
+          "starlette", "uvicorn")  # fmt: skip
 VENV = ("pip", "setuptools", "pkg_resources", "_distutils_hack")  # what a new environment holds
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 STABLE = "cp312-abi3"  # the tag of the wheel that every newer Python takes

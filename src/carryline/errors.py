@@ -9,7 +9,8 @@
     │   └── MissingExtraError (ImportError)  a part of Carryline that was not installed
     └── TrainingError              training cannot go on (a loss that is not finite); exit 1
 
-A message states the rule and the value that broke it.
+A message states the rule and the value that broke it. (What a server answers a request with is in
+serving/refusal.py.)
 """
 
 from __future__ import annotations

@@ -5,13 +5,30 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from carryline import load
 from carryline.cli import explain as module
+from carryline.explaining import explain, page
 from commands import as_json, done, fails
 
 TEXT = "the old film was good, the music bad"
+
+
+def test_what_the_help_repeats_is_what_explaining_has() -> None:
+    """The command names the ways, the spans and the colours itself: `--help` needs no NumPy."""
+    choices = {
+        option.name: tuple(option.type.choices)
+        for option in module.command.params
+        if isinstance(option.type, click.Choice)
+    }
+    assert choices == {"way": explain.WAYS, "by": explain.SPANS}
+    assert [option.default for option in module.command.params if option.name in choices] == [
+        explain.WAYS[0], explain.SPANS[0],
+    ]  # fmt: skip
+    written = [", ".join(map(str, color)) for color in (module.FOR, module.AGAINST)]
+    assert f"--for: {written[0]}; --against: {written[1]};" == page.COLORS
 
 
 def test_text_and_words_by_their_parts(model: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import carryline
 from carryline.cli import main, predict
 from carryline.cli import output as cli_output
-from carryline.tasks import classifier
+from carryline.tasks import teller
 from carryline.text.data import read
 from commands import TINY, as_json, done, fails, no_room
 
@@ -194,8 +194,8 @@ def on_a_terminal(*arguments: object) -> str:
     """Standard error of a command for which it is a terminal."""
     ours, theirs = pty.openpty()
     program = (
-        "from carryline.cli import main, output; from carryline.tasks import classifier; "
-        f"classifier.TEXTS_AT_ONCE = output.FEW = 16; main({[*map(str, arguments)]})"
+        "from carryline.cli import main, output; from carryline.tasks import teller; "
+        f"teller.TEXTS_AT_ONCE = output.FEW = 16; main({[*map(str, arguments)]})"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=theirs,
@@ -228,7 +228,7 @@ def test_progress_on_a_terminal_alone(
     assert "16/40" in said
     assert "40/40" in said
     assert said.endswith(("\x1b[2K", "\x1b[?25h"))  # the bar is gone
-    for module, name in ((classifier, "TEXTS_AT_ONCE"), (cli_output, "FEW")):
+    for module, name in ((teller, "TEXTS_AT_ONCE"), (cli_output, "FEW")):
         monkeypatch.setattr(module, name, 16)
     assert done(*arguments).stderr == ""
 

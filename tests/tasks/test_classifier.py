@@ -17,7 +17,7 @@ from carryline import TextClassifier, load
 from carryline.errors import CarrylineError, ConfigError, DataError
 from carryline.model import config
 from carryline.model.history import ADDED, KEYS
-from carryline.tasks import classifier
+from carryline.tasks import teller
 from carryline.training.progress import Callback
 
 Tiny = dict[str, Any]
@@ -68,7 +68,7 @@ def test_some_texts_after_the_others_give_the_same_bits(
     expected, figures = model.predict_proba(texts, pad_to=9), model.evaluate(texts, labels)
     done: list[int] = []
     for size in (1, 30, 64, 2048):  # batches of 16: without a mask their texts belong together
-        monkeypatch.setattr(classifier, "TEXTS_AT_ONCE", size)
+        monkeypatch.setattr(teller, "TEXTS_AT_ONCE", size)
         done.clear()
         found = model.predict_proba(texts, pad_to=9, advance=done.append)
         assert found.tobytes() == expected.tobytes()

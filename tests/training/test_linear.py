@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from carryline.model.linear import Linear
 from carryline.text.bags import Bags
 from carryline.text.vectors import Vectors
-from carryline.training import linear, losses
+from carryline.training import linear, logistic, losses
 
 Array = np.ndarray[Any, Any]
 FIRST = linear.BALANCES[0]
@@ -159,7 +159,7 @@ def test_ngrams_that_are_everywhere_alike_tell_nothing() -> None:
 @pytest.mark.parametrize("uneven", [0.0, 1.0])
 @pytest.mark.parametrize(("outputs", "weighted"), [(1, False), (3, True)])
 def test_gradient(outputs: int, weighted: bool, uneven: float) -> None:
-    """Of the function on texts' coefficients, in float64: see `linear._Problem`."""
+    """Of the function on texts' coefficients, in float64: see `logistic.Problem`."""
     texts, targets = corpus(40, max(2, outputs))
     draw = np.random.default_rng(5)
     weights = draw.uniform(0, 2, 40).astype(np.float32) if weighted else None
@@ -167,8 +167,8 @@ def test_gradient(outputs: int, weighted: bool, uneven: float) -> None:
     dense = draw.standard_normal((40, 5))
     blocks = list(part.ngrams(texts, 1))
     free = [linear._freedom(b, targets, outputs, weights, uneven, 1) for b in blocks]
-    problem = linear._Problem(
-        blocks, dense, targets, outputs, weights, FIRST.strength, free if uneven else None, 1
+    problem = logistic.Problem(
+        blocks, dense, targets, outputs, weights, 40 * FIRST.strength, free if uneven else None, 1
     )
     a, bias = draw.standard_normal((40, outputs)), draw.standard_normal(outputs)
 
@@ -265,3 +265,44 @@ def test_two_texts_many_times_are_no_numerical_accident() -> None:
         texts, targets, 1, Bags(Vectors.english()), linear.BALANCES, features=99
     ):
         assert all(np.isfinite(value).all() for value in part.arrays.values())
+
+
+@pytest.mark.parametrize("uneven", [0.0, 1.0])
+@pytest.mark.parametrize(("classes", "outputs"), [(2, 1), (4, 4)])
+def test_no_text_has_a_say_in_what_is_predicted_of_it(
+    classes: int, outputs: int, uneven: float
+) -> None:
+    texts, targets = corpus(120, classes)
+    turn = np.arange(120) % 3
+    balance = linear.Balance(4.0, 4.0, uneven)
+
+    def outside(targets: Array) -> Array:
+        return linear.outside(texts, targets, outputs, bags(), turn, balance, features=500)
+
+    first, other = outside(targets), targets.copy()
+    other[turn == 1] = (other[turn == 1] + 1) % classes
+    changed = outside(other)
+    assert changed[turn == 1].tobytes() == first[turn == 1].tobytes()
+    assert (changed[turn != 1] != first[turn != 1]).any(axis=1).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_predicted_of_it_is_by_the_other_texts(weighted: bool) -> None:
+    texts, targets = corpus(150, 3)
+    weights = None
+    if weighted:
+        weights = np.random.default_rng(3).uniform(0.5, 3, 150).astype(np.float32)
+    turn, told = np.arange(150) % 3, list[int]()
+    logits = linear.outside(
+        texts, targets, 3, bags(), turn, features=500, weights=weights, after_turn=told.append
+    )
+    assert told == [50, 50, 50]
+    x = features(fitted(texts, targets, 3), texts, bags())
+    found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for number in range(3):
+        held, rest = turn == number, turn != number
+        own = None if weights is None else weights[rest]
+        total = 100 if own is None else float(own.sum())
+        peer = LogisticRegression(C=FIRST.strength * 100 / total, tol=1e-8, max_iter=5_000)
+        wanted = peer.fit(x[rest], targets[rest], sample_weight=own).predict_proba(x[held])
+        np.testing.assert_allclose(found[held], wanted, atol=0.03)

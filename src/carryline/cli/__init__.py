@@ -111,7 +111,7 @@ def main() -> None:
 
 
 for module in (
-    train, tune, evaluate, predict, explain, inspect, report, serve, tokenize, summary, plot, vectors,
-    bench,
+    train, tune, evaluate, predict, explain, inspect, report, serve, tokenize, summary, plot,
+    vectors, bench,
 ):  # fmt: skip
     main.add_command(module.command)

@@ -52,3 +52,13 @@ class Measured:
     def names(self) -> list[str]:
         """The classes, as they are shown."""
         return [name(label) for label in self.classes]
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Texts that a model has learned from. targets: the number of each one's class [texts], None
+    where nobody tells; judged: those of them that were judged by others, as `judged` gives them."""
+
+    texts: list[str]
+    targets: NDArray[np.int64] | None = None
+    judged: Measured | None = None

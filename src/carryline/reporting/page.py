@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +13,8 @@ from typing import Any
 from carryline.evaluation import calibration, card
 from carryline.model.config import Config
 from carryline.reporting import sections, texts
-from carryline.reporting.measured import Measured
+from carryline.reporting.measured import Learned, Measured
+from carryline.reporting.section import Section, grid, note
 from carryline.reporting.texts import Explain
 
 STYLE = Path(__file__).with_name("style.css")
@@ -35,26 +35,33 @@ class Subject:
 
 def page(
     subject: Subject, of: Measured | None, explain: Explain, source: str = "",
-    training: Sequence[str] = (),
+    learned: Learned | None = None,
 ) -> str:  # fmt: skip
     """The HTML. of: labelled texts that it has not learned from, called `source`, or None for what
-    its training tells alone; training: texts that it has learned from."""
-    parts = []
+    its training tells alone; learned: what is known of the texts that it has learned from."""
+    parts: list[Section | None] = []
     if of is not None:
         parts += [
             sections.confusion(of), sections.reliability(of), sections.discrimination(of),
             sections.thresholds(of), sections.by_length(of), texts.mistakes(of, explain),
-            texts.wrong_labels(of), texts.near_duplicates(of, training),
+            texts.wrong_labels(of),
         ]  # fmt: skip
+    if learned is not None and learned.judged is not None:
+        parts.append(texts.wrong_training_labels(learned.judged))
+    if of is not None or learned is not None:
+        parts.append(texts.near_duplicates(of, learned))
     parts += [sections.training(subject.history), _making(subject)]
-    body = "\n".join(part for part in parts if part)
+    shown = [part for part in parts if part is not None]
+    links = "".join(section.link() for section in shown)
+    body = "\n".join(section.html() for section in shown)
     title = f"{subject.name}: a report"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
-        f"<body>\n{_head(subject, of, source)}\n{_contents(body)}<main>\n{body}\n</main>\n"
-        "</body>\n</html>\n"
+        f"<body>\n{_head(subject, of, source)}\n"
+        f'<header><nav aria-label="Contents">{links}</nav></header>\n'
+        f"<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
@@ -86,14 +93,7 @@ def _head(subject: Subject, of: Measured | None, source: str) -> str:
     )
 
 
-def _contents(body: str) -> str:
-    """Links to the sections."""
-    found = re.findall(r'<section id="([^"]+)">\n<h2>(.*?)</h2>', body)
-    links = "".join(f'<a href="#{at}">{title}</a>' for at, title in found)
-    return f'<header><nav aria-label="Contents">{links}</nav></header>\n'
-
-
-def _making(subject: Subject) -> str:
+def _making(subject: Subject) -> Section:
     """Settings, versions, and how to make it again."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(json.dumps(value))}</td></tr>'
@@ -105,14 +105,12 @@ def _making(subject: Subject) -> str:
         for name, value in made.items()
     )
     command = " ".join(["carryline train DATA", *card.options(subject.config), "--out MODEL"])
-    return (
-        '<section id="making">\n<h2>How it was made</h2>\n'
-        f'<p class="note">{subject.parameters:,} parameters; '
-        f"Carryline {version('carryline')}. The same data "
-        f"and this command make it again:</p>\n<pre>{escape(command)}</pre>\n"
-        f'<div class="charts">{_table("Settings", rows)}{_table("Where it comes from", from_what)}'
-        "</div>\n</section>"
+    said = (
+        f"{subject.parameters:,} parameters; Carryline {version('carryline')}. The same data and "
+        "this command make it again:"
     )
+    tables = f"{_table('Settings', rows)}{_table('Where it comes from', from_what)}"
+    return Section("How it was made", f"{note(said)}\n<pre>{escape(command)}</pre>\n{grid(tables)}")
 
 
 def _table(title: str, rows: str) -> str:

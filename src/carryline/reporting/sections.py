@@ -1,11 +1,10 @@
-"""The parts of a report that are figures: each gives a section's HTML, empty where there is nothing
-to show."""
+"""The sections of a report that are figures: None where there is nothing to show."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,46 +12,47 @@ from carryline.evaluation import calibration, curves, metrics
 from carryline.evaluation.curves import Curve
 from carryline.reporting import charts
 from carryline.reporting.charts import Axis, Line, percent, plain, round_up, share
-from carryline.reporting.measured import Measured
+from carryline.reporting.measured import Array, Measured
+from carryline.reporting.section import Section, grid
 
 POINTS = 80  # of a curve that is drawn
 MATRIX = 12  # classes
 LENGTHS = 6  # groups of texts by their length
 
 
-def training(history: Sequence[dict[str, Any]]) -> str:
+def training(history: Sequence[dict[str, Any]]) -> Section | None:
     """Loss and accuracy by epoch."""
     rows = [row for row in history if "loss" in row]
     if not rows:
-        return ""
-    epochs = [float(row["epoch"]) for row in rows]
+        return None
     head = ["epoch", "loss", "accuracy", "validation loss", "validation accuracy"]
-    cells = [
-        [f"{row['epoch']}", *(_cell(row.get(key)) for key in
-         ("loss", "accuracy", "valid_loss", "valid_accuracy"))] for row in rows
-    ]  # fmt: skip
+    keys = ("loss", "accuracy", "valid_loss", "valid_accuracy")
+    cells = [[f"{row['epoch']}", *(_cell(row.get(key)) for key in keys)] for row in rows]
     table = charts.table(head, cells)
-    x = Axis("epoch", epochs[0], max(epochs[-1], epochs[0] + 1), plain)
-    drawn = []
-    for key, title in (("loss", "Loss"), ("accuracy", "Accuracy")):
-        every = []
-        for kind, of, called in (("faint", key, "training"), ("one", f"valid_{key}", "validation")):
-            known = {e: float(row[of]) for e, row in zip(epochs, rows, strict=True)
-                     if row.get(of) is not None}  # fmt: skip
-            if known:
-                every.append(Line(called, [*known], [*known.values()], kind, dots=True))
-        low = min(min(line.y) for line in every)
-        high = max(max(line.y) for line in every)
-        room = 0.05 * (high - low) or 0.1
-        y = Axis(key, low - room, high + room, percent if key == "accuracy" else plain)
-        last = every[-1]
-        said = f"{title} of {last.name}: {y.shown(last.y[0])} after the first epoch, "
-        said += f"{y.shown(last.y[-1])} after the last."
-        drawn.append(charts.lines(title, said, x, y, every, table))
-    return section("Training", "".join(drawn))
+    drawn = [_by_epoch(rows, key, table) for key in ("loss", "accuracy")]
+    return Section("Training", grid("".join(drawn)))
 
 
-def confusion(of: Measured) -> str:
+def _by_epoch(rows: Sequence[dict[str, Any]], key: str, table: str) -> str:
+    """A figure of the texts trained on, and of those held out as far as there are some."""
+    every = []
+    for kind, of, called in (("faint", key, "training"), ("one", f"valid_{key}", "validation")):
+        known = {float(row["epoch"]): float(row[of]) for row in rows if row.get(of) is not None}
+        if known:
+            every.append(Line(called, [*known], [*known.values()], kind, dots=True))
+    low = min(min(line.y) for line in every)
+    high = max(max(line.y) for line in every)
+    room = 0.05 * (high - low) or 0.1
+    first, end = float(rows[0]["epoch"]), float(rows[-1]["epoch"])
+    x = Axis("epoch", first, max(end, first + 1), plain)
+    y = Axis(key, low - room, high + room, percent if key == "accuracy" else plain)
+    title, last = key.capitalize(), every[-1]
+    said = f"{title} of {last.name}: {y.shown(last.y[0])} after the first epoch, "
+    said += f"{y.shown(last.y[-1])} after the last."
+    return charts.lines(title, said, x, y, every, table)
+
+
+def confusion(of: Measured) -> Section:
     """The matrix of few classes; the worst pairs of many; precision and recall of each."""
     figures, names = of.figures, of.names
     rows = [[name, *metrics.shares(row), f"{row['support']:,}"]
@@ -67,7 +67,7 @@ def confusion(of: Measured) -> str:
         shown += "<figure>\n<h3>Taken for another, most often</h3>\n"
         shown += charts.table(["true → predicted", "texts", "of the true class"], pairs)
         shown += "</figure>"
-    return section("Classes", f"{shown}<figure>\n<h3>Each class</h3>\n{each}</figure>")
+    return Section("Classes", grid(f"{shown}<figure>\n<h3>Each class</h3>\n{each}</figure>"))
 
 
 def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
@@ -89,38 +89,61 @@ def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     )
 
 
-def discrimination(of: Measured) -> str:
+class _Kind(NamedTuple):
+    """A curve of a class against the rest: its title and axes, how it is made, the figure that sums
+    it up and how that is called, and lines to compare it with."""
+
+    title: str
+    x: str
+    y: str
+    made: Callable[[Array, Array], Curve]
+    called: str
+    figure: Callable[[Curve], float]
+    beside: tuple[Line, ...] = ()
+
+
+_KINDS = (
+    _Kind(
+        "ROC", "other texts taken for the class", "its own texts found", curves.roc,
+        "area", curves.area, (Line("by chance", [0, 1], [0, 1], "faint"),),
+    ),
+    _Kind(
+        "Precision and recall", "recall", "precision", curves.precision_recall,
+        "average precision", curves.average_precision,
+    ),
+)  # fmt: skip
+
+
+def discrimination(of: Measured) -> Section | None:
     """ROC and precision against recall, of class 1 of two, or of the largest classes each against
     the rest."""
     counts = np.bincount(of.targets, minlength=len(of.classes))
     fit = [k for k in range(len(of.classes)) if 0 < counts[k] < len(of.texts)]
     chosen = [1] if len(of.classes) == 2 and 1 in fit else sorted(fit, key=lambda k: -counts[k])[:2]
     if not chosen:
-        return ""
-    drawn = []
-    for title, x, y, made in (
-        ("ROC", "other texts taken for the class", "its own texts found", curves.roc),
-        ("Precision and recall", "recall", "precision", curves.precision_recall),
-    ):
-        every, rows, areas = [], [], []
-        for number, k in enumerate(chosen):
-            curve = made(of.probabilities[:, k], of.targets == k)
-            areas.append(curves.area(curve) if title == "ROC" else curves.average_precision(curve))
-            every.append(_line(curve, of.names[k], ("one", "two")[number]))
-            rows += [[of.names[k], _at(a), percent(b), percent(c)]
-                     for b, c, a in zip(*curves.thinned(curve, 11), strict=True)]  # fmt: skip
-        what = "area" if title == "ROC" else "average precision"
-        said = "; ".join(
-            f"{line.name}: {what} {a:.4f}" for line, a in zip(every, areas, strict=True)
-        )
-        if title == "ROC":
-            every.append(Line("by chance", [0, 1], [0, 1], "faint"))
-        table = charts.table(["class", "from a chance of", x, y], rows)
-        drawn.append(charts.lines(title, f"{said}.", share(x), share(y), every, table))
-    return section("How well classes are told apart", "".join(drawn))
+        return None
+    drawn = [_against_the_rest(of, chosen, kind) for kind in _KINDS]
+    return Section("How well classes are told apart", grid("".join(drawn)))
 
 
-def reliability(of: Measured) -> str:
+def _against_the_rest(of: Measured, chosen: Sequence[int], kind: _Kind) -> str:
+    """A curve of each chosen class, two at most."""
+    every: list[Line] = []
+    rows, said = [], []
+    for k, color in zip(chosen, ("one", "two"), strict=False):
+        name, curve = of.names[k], kind.made(of.probabilities[:, k], of.targets == k)
+        every.append(_line(curve, name, color))
+        said.append(f"{name}: {kind.called} {kind.figure(curve):.4f}")
+        rows += [[name, _at(a), percent(x), percent(y)]
+                 for x, y, a in zip(*curves.thinned(curve, 11), strict=True)]  # fmt: skip
+    table = charts.table(["class", "from a chance of", kind.x, kind.y], rows)
+    return charts.lines(
+        kind.title, f"{'; '.join(said)}.", share(kind.x), share(kind.y), [*every, *kind.beside],
+        table,
+    )  # fmt: skip
+
+
+def reliability(of: Measured) -> Section:
     """Whether the probabilities mean what they say."""
     bins = calibration.reliability(of.probabilities, of.targets)
     error = calibration.expected_error(bins)
@@ -144,7 +167,7 @@ def reliability(of: Measured) -> str:
         "Reliability", said, share("how sure the answer is"), share("right"),
         [one.accuracy for one in bins], every, table,
     )  # fmt: skip
-    return section("Can its probabilities be believed?", drawn + _covered(of))
+    return Section("Can its probabilities be believed?", grid(drawn + _covered(of)))
 
 
 def _covered(of: Measured) -> str:
@@ -169,37 +192,46 @@ def _covered(of: Measured) -> str:
     )  # fmt: skip
 
 
-def thresholds(of: Measured) -> str:
+def thresholds(of: Measured) -> Section | None:
     """Precision, recall and F1 of class 1 of two by the probability from which it is answered."""
     true = of.targets == 1
     if len(of.classes) != 2 or not true.any() or true.all():
-        return ""
-    chances, steps = of.probabilities[:, 1], np.linspace(0.02, 0.98, 49).tolist()
-    rows, found = [], []
-    for at in steps:
-        taken = chances >= at
-        right = int((taken & true).sum())
-        precision = right / int(taken.sum()) if taken.any() else None
-        recall = right / int(true.sum())
-        f1 = 2 * right / int(taken.sum() + true.sum())
-        found.append((precision, recall, f1))
-        rows.append([f"{at:.2f}", _share(precision), percent(recall), _cell(f1)])
-    best = max(range(len(steps)), key=lambda i: found[i][2])
+        return None
+    steps = np.linspace(0.02, 0.98, 49).tolist()
+    found = [_answered_from(at, of.probabilities[:, 1], true) for at in steps]
+    best = max(range(len(steps)), key=lambda i: found[i].f1)
     name = of.names[1]
-    said = f"F1 of {name} is highest, {found[best][2]:.4f}, "
+    said = f"F1 of {name} is highest, {found[best].f1:.4f}, "
     said += f"from a probability of {steps[best]:.2f} on."
     known = {at: p for at, (p, _, _) in zip(steps, found, strict=True) if p is not None}
     every = [Line("precision", [*known], [*known.values()], "one"),
-             Line("recall", steps, [r for _, r, _ in found], "two"),
-             Line("F1", steps, [f for _, _, f in found], "faint")]  # fmt: skip
+             Line("recall", steps, [one.recall for one in found], "two"),
+             Line("F1", steps, [one.f1 for one in found], "faint")]  # fmt: skip
+    rows = [[f"{at:.2f}", _share(one.precision), percent(one.recall), _cell(one.f1)]
+            for at, one in zip(steps, found, strict=True)]  # fmt: skip
     table = charts.table(["from", "precision", "recall", "F1"], rows[::4])
-    drawn = charts.lines(
+    return Section(f"When to answer {name}", grid(charts.lines(
         "Threshold", said, share(f"{name} from a probability of"), share(""), every, table
-    )
-    return section(f"When to answer {name}", drawn)
+    )))  # fmt: skip
 
 
-def by_length(of: Measured) -> str:
+class _Answers(NamedTuple):
+    """precision: None where no text is answered."""
+
+    precision: float | None
+    recall: float
+    f1: float
+
+
+def _answered_from(at: float, chances: Array, true: Array) -> _Answers:
+    """Of a class whose texts are `true`, some of them."""
+    taken = chances >= at
+    right, answers, own = int((taken & true).sum()), int(taken.sum()), int(true.sum())
+    precision = right / answers if answers else None
+    return _Answers(precision, right / own, 2 * right / (answers + own))
+
+
+def by_length(of: Measured) -> Section:
     """Accuracy of short and long texts, in groups of about as many."""
     words = np.array([len(text.split()) for text in of.texts])
     edges = np.unique(np.quantile(words, np.linspace(0, 1, LENGTHS + 1)[1:], method="inverted_cdf"))
@@ -216,19 +248,8 @@ def by_length(of: Measured) -> str:
     said = f"Texts of {rows[worst][0]} words are right least often, {rows[worst][2]}."
     table = charts.table(["words", "texts", "right"], rows)
     x = Axis("from the shortest to the longest texts", 0.0, float(len(rows)), lambda _: "")
-    return section("Short and long texts", charts.bars(
-        "Accuracy by length", said, x, share("right"), heights, [], table))  # fmt: skip
-
-
-def section(title: str, inner: str) -> str:
-    """With the title as its anchor."""
-    head = f'<section id="{anchor(title)}">\n<h2>{escape(title)}</h2>\n'
-    return f'{head}<div class="charts">{inner}</div>\n</section>'
-
-
-def anchor(title: str) -> str:
-    """A section's name in links."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in title.lower()).strip("-")
+    return Section("Short and long texts", grid(charts.bars(
+        "Accuracy by length", said, x, share("right"), heights, [], table)))  # fmt: skip
 
 
 def _line(curve: Curve, name: str, kind: str) -> Line:

@@ -1,1 +1,1 @@
-"""Models behind HTTP: requests gathered into batches, answers as of each text alone; and the page."""
+"""Models behind HTTP: requests in batches, each answer as of its text alone; and a page."""

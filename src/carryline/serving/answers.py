@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from carryline.errors import DataError, ModelError
 from carryline.serving.asked import Explain, Inspect, Predict, Stream
 from carryline.serving.models import Served
-from carryline.serving.refusal import Gone, Refusal
+from carryline.serving.refusal import GoneError, RequestError
 from carryline.text.data import key
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ Value = TypeVar("Value")
 # Words of a text that are streamed: the work is the square of it (2,000 words: 2 s).
 STREAMED = 2_000
 AT_ONCE = 32  # words whose probabilities are computed together
+_REPORT = (  # a report has its style within
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def state(request: Request) -> State:
@@ -33,22 +37,22 @@ def state(request: Request) -> State:
 
 
 async def body(request: Request) -> bytes:
-    """Raises `Refusal` for one that is too large, or too slow."""
+    """Raises `RequestError` for one that is too large, or too slow."""
     most, seconds = state(request).limits.body, state(request).limits.timeout
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > most:
-        raise Refusal(413, f"the body has at most {most:,} bytes, it has {int(said):,}")
+        raise RequestError(413, f"the body has at most {most:,} bytes, it has {int(said):,}")
     found = bytearray()
     try:
         with anyio.fail_after(seconds):
             async for chunk in request.stream():
                 found += chunk
                 if len(found) > most:
-                    raise Refusal(413, f"the body has at most {most:,} bytes, it has more")
+                    raise RequestError(413, f"the body has at most {most:,} bytes, it has more")
     except TimeoutError:
-        raise Refusal(408, f"a body is there within {seconds:g} s, this one was not") from None
+        raise RequestError(408, f"a body is there within {seconds:g} s, this one was not") from None
     except ClientDisconnect:
-        raise Gone from None
+        raise GoneError from None
     return bytes(found)
 
 
@@ -125,12 +129,14 @@ async def stream(request: Request) -> Response:
     asked = Stream.of(await body(request), shared.limits)
     served = shared.models.find(asked.model)
     if not served.streams:
-        raise Refusal(
+        raise RequestError(
             422, f"stream needs a model that reads one way alone, {served.name} reads both ways"
         )
     units = Units.of(asked.text, served.classifier.tokenizer)
     if len(units) > STREAMED:
-        raise Refusal(422, f"a streamed text has at most {STREAMED:,} words, it has {len(units):,}")
+        raise RequestError(
+            422, f"a streamed text has at most {STREAMED:,} words, it has {len(units):,}"
+        )
 
     async def events() -> AsyncIterator[str]:
         classes = list(map(key, served.classifier.classes))
@@ -139,7 +145,7 @@ async def stream(request: Request) -> Response:
             texts = [units.text[:end] for _, end in bounds]
             try:
                 chances, _ = await shared.queue.chances(served, texts)
-            except Refusal as refusal:
+            except RequestError as refusal:
                 yield _event("error", {"status": refusal.status, "rule": refusal.rule})
                 return
             for (begin, end), row in zip(bounds, chances.tolist(), strict=True):
@@ -169,13 +175,13 @@ async def reload(request: Request) -> Response:
     """POST /v1/models/{name}/reload"""
     shared = state(request)
     if not shared.reload:
-        raise Refusal(403, "reload is off: start the server with --reload and a token")
+        raise RequestError(403, "reload is off: start the server with --reload and a token")
     name = request.path_params["name"]
     before = shared.models.find(name)
     try:
         served = await asyncio.to_thread(shared.models.reload, name)
     except ModelError as error:
-        raise Refusal(409, f"the model stays as it was: {error}") from None
+        raise RequestError(409, f"the model stays as it was: {error}") from None
     shared.notices.tell(name)
     return JSONResponse({"model": name, "version": served.version, "before": before.version})
 
@@ -187,27 +193,30 @@ async def report(request: Request) -> Response:
     work = shared.queue.alone(
         "report", served, "", lambda: served.classifier.report(name=served.name)
     )
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    return HTMLResponse(await here(request, work), headers={"content-security-policy": policy})
+    page = await here(request, work)
+    return HTMLResponse(page, headers={"content-security-policy": _REPORT})
 
 
 async def here(request: Request, work: asyncio.Future[Value]) -> Value:
     """What the work gives. That of an asker who has gone, or whose time is up, is given up."""
     seconds = state(request).limits.timeout
     leaving = asyncio.ensure_future(_left(request))
+    either: set[asyncio.Future[Any]] = {work, leaving}
     try:
-        await asyncio.wait({work, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
         gone = leaving.done()
     except DataError as error:
-        raise Refusal(422, str(error)) from None
+        raise RequestError(422, str(error)) from None
     finally:
         work.cancel()
         leaving.cancel()
     if gone:
-        raise Gone
-    raise Refusal(504, f"an answer is there within {seconds:g} s, this one was not", retry=seconds)
+        raise GoneError
+    raise RequestError(
+        504, f"an answer is there within {seconds:g} s, this one was not", retry=seconds
+    )
 
 
 async def _left(request: Request) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carryline.serving.refusal import Refusal
+from carryline.serving.refusal import RequestError
 from carryline.serving.settings import Limits
 
 _SHOWN = 60  # characters of a value
@@ -25,15 +25,21 @@ class Predict:
     def of(cls, body: bytes, limits: Limits) -> Predict:
         fields = _fields(body, {"text", "texts", "model", "abstain_below"})
         if ("text" in fields) == ("texts" in fields):
-            raise Refusal(422, "the body has either text, a string, or texts, a list of strings")
+            raise RequestError(
+                422, "the body has either text, a string, or texts, a list of strings"
+            )
         texts = [fields["text"]] if "text" in fields else fields["texts"]
         if not isinstance(texts, list):
-            raise Refusal(422, f"texts is a list of strings, it is {_shown(texts)}")
+            raise RequestError(422, f"texts is a list of strings, it is {_shown(texts)}")
         if len(texts) > limits.texts:
-            raise Refusal(422, f"texts has at most {limits.texts:,} entries, it has {len(texts):,}")
+            raise RequestError(
+                422, f"texts has at most {limits.texts:,} entries, it has {len(texts):,}"
+            )
         for number, text in enumerate(texts):
             if not isinstance(text, str):
-                raise Refusal(422, f"a text is a string, text {number} (from 0) is {_shown(text)}")
+                raise RequestError(
+                    422, f"a text is a string, text {number} (from 0) is {_shown(text)}"
+                )
         below = _number(fields, "abstain_below", 0.0)
         return cls(texts, _string(fields, "model"), below)
 
@@ -96,16 +102,16 @@ def _fields(body: bytes, known: set[str]) -> Mapping[str, Any]:
     try:
         found = json.loads(body, parse_constant=_no_number)
     except UnicodeDecodeError as error:
-        raise Refusal(422, f"the body is UTF-8, it is not at byte {error.start}") from None
+        raise RequestError(422, f"the body is UTF-8, it is not at byte {error.start}") from None
     except RecursionError:
-        raise Refusal(422, "the body is JSON of an object, it is nested too deeply") from None
+        raise RequestError(422, "the body is JSON of an object, it is nested too deeply") from None
     except ValueError as error:
-        raise Refusal(422, f"the body is JSON: {error}") from None
+        raise RequestError(422, f"the body is JSON: {error}") from None
     if not isinstance(found, dict):
-        raise Refusal(422, f"the body is a JSON object, it is {_shown(found)}")
+        raise RequestError(422, f"the body is a JSON object, it is {_shown(found)}")
     for name in found:
         if name not in known:
-            raise Refusal(
+            raise RequestError(
                 422, f"the body has {', '.join(sorted(known))}; {_shown(name)} is none of them"
             )
     return found
@@ -117,17 +123,17 @@ def _no_number(name: str) -> Any:
 
 def _text(fields: Mapping[str, Any]) -> str:
     if "text" not in fields:
-        raise Refusal(422, "the body has text, a string; it has none")
+        raise RequestError(422, "the body has text, a string; it has none")
     text = fields["text"]
     if not isinstance(text, str):
-        raise Refusal(422, f"text is a string, it is {_shown(text)}")
+        raise RequestError(422, f"text is a string, it is {_shown(text)}")
     return text
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refusal(422, f"{name} is a string, it is {_shown(value)}")
+        raise RequestError(422, f"{name} is a string, it is {_shown(value)}")
     return value
 
 
@@ -135,16 +141,17 @@ def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
     value = fields.get(name)
     value = default if value is None else value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise Refusal(422, f"0 <= {name} <= 1, it is {_shown(value)}")
+        raise RequestError(422, f"0 <= {name} <= 1, it is {_shown(value)}")
     return float(value)
 
 
 def _whole(fields: Mapping[str, Any], name: str, default: int, most: int = 1000) -> int:
     value = fields.get(name)
     value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise Refusal(422, f"{name} is a whole number from 1 to {most}, it is {_shown(value)}")
-    return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 1 <= value <= most or value % 1:
+        raise RequestError(422, f"{name} is a whole number from 1 to {most}, it is {_shown(value)}")
+    return int(value)
 
 
 def _shown(value: Any) -> str:

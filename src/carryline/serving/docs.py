@@ -46,7 +46,8 @@ def _operation(path: str, method: str, operation: Schema, schemas: Schema) -> st
     given = operation["responses"]["200"]
     kind, content = next(iter(given["content"].items()))
     schema = _resolved(content["schema"], schemas)
-    parts.append(_fields("gives", schema) if "properties" in schema else _paragraph(kind, given))
+    json_too = kind == "application/json"
+    parts.append(_fields("gives", schema) if json_too else _paragraph(kind, given))
     others = [
         f"<li><b>{status}</b> {escape(answer['description'])}</li>"
         for status, answer in operation["responses"].items()
@@ -85,10 +86,10 @@ def _fields(title: str, schema: Schema) -> str:
 
 def _kind(schema: Schema) -> str:
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join(str(value) for value in schema["enum"] if value is not None)
     kind = schema.get("type", "any value")
     if isinstance(kind, list):
-        kind = " or ".join(kind)
+        kind = " or ".join(one for one in kind if one != "null")
     if kind == "array":
         return f"list of {_kind(schema['items'])}"
     limits = [f"{schema[end]}" for end in ("minimum", "maximum") if end in schema]

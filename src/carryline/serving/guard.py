@@ -17,7 +17,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from carryline.serving.meters import Meters
-from carryline.serving.refusal import Gone, Refusal
+from carryline.serving.refusal import GoneError, RequestError
 from carryline.serving.settings import same
 
 logger = logging.getLogger("carryline.serving")
@@ -67,10 +67,10 @@ class Guard:
         try:
             self._check_token(scope)
             await self._app(scope, receive, sending)
-        except Gone:
+        except GoneError:
             status = _LEFT
         except Exception as error:
-            if not isinstance(error, (Refusal, HTTPException)):
+            if not isinstance(error, (RequestError, HTTPException)):
                 logger.exception("request %s failed", own)
             if status:  # an answer has begun: it ends here, which its asker sees
                 raise
@@ -85,7 +85,7 @@ class Guard:
         given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         kind, _, token = given.partition(" ")
         if kind.lower() != "bearer" or not same(token.strip(), self._token):
-            raise Refusal(401, "this server wants the header Authorization: Bearer TOKEN")
+            raise RequestError(401, "this server wants the header Authorization: Bearer TOKEN")
 
     def _tell(self, scope: Message, status: int, seconds: float, own: str) -> None:
         route = scope.get("route")
@@ -123,15 +123,17 @@ def _add_headers(message: Message, own: str) -> None:
 
 async def _refuse(send: Send, error: Exception, own: str) -> None:
     status, rule, retry = 500, "something went wrong here; the log has it by this id", None
-    if isinstance(error, Refusal):
+    more: dict[str, str] = {}
+    if isinstance(error, RequestError):
         status, rule, retry = error.status, error.rule, error.retry
     elif isinstance(error, HTTPException):
-        status, rule = error.status_code, error.detail
+        status, rule, more = error.status_code, error.detail, dict(error.headers or {})
     told = {"error": {"status": status, "rule": rule, "id": own}}
     content = json.dumps(told).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in more.items()),
     ]
     if retry is not None:
         headers.append((b"retry-after", str(retry).encode()))

@@ -24,26 +24,26 @@ class Meters:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        to = {"registry": self._registry}
+        to = self._registry
         self.requests = Counter(
-            "carryline_requests", "Requests answered.", ["path", "status"], **to
+            "carryline_requests", "Requests answered.", ["path", "status"], registry=to
         )
         self.seconds = Histogram(
             "carryline_request_seconds", "From the head of a request to the end of its answer.",
-            ["path"], buckets=SECONDS, **to,
+            ["path"], buckets=SECONDS, registry=to,
         )  # fmt: skip
         self.refused = Counter(
-            "carryline_refused", "Requests refused for want of time.", ["reason"], **to
+            "carryline_refused", "Requests refused for want of time.", ["reason"], registry=to
         )
         self.batch = Histogram(
-            "carryline_batch_texts", "Texts classified together.", buckets=TEXTS, **to
+            "carryline_batch_texts", "Texts classified together.", buckets=TEXTS, registry=to
         )
         self.waiting = Gauge(
             "carryline_waiting_requests", "Requests in the queue.", multiprocess_mode="livesum",
-            **to,
+            registry=to,
         )  # fmt: skip
-        self.texts = Counter("carryline_texts", "Texts classified.", ["model"], **to)
-        self.tokens = Counter("carryline_tokens", "Tokens classified.", ["model"], **to)
+        self.texts = Counter("carryline_texts", "Texts classified.", ["model"], registry=to)
+        self.tokens = Counter("carryline_tokens", "Tokens classified.", ["model"], registry=to)
 
     def shown(self) -> bytes:
         """In Prometheus's text format; of all workers together."""
@@ -53,7 +53,7 @@ class Meters:
 
         _forget_the_dead(Path(os.environ[SEVERAL]))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model import network
-from carryline.serving.refusal import Refusal
+from carryline.serving.refusal import RequestError
 from carryline.tasks.classifier import TextClassifier, load
 from carryline.text.data import key
 
@@ -56,7 +56,7 @@ class Served:
             self.classifier.trained.read(texts).ragged.lengths.tolist()
         ):
             if tokens > most:
-                raise Refusal(
+                raise RequestError(
                     422,
                     f"a text has at most {most:,} tokens, text {number} (from 0) has {tokens:,}",
                 )
@@ -100,7 +100,9 @@ class Models:
         if name is None:
             return next(iter(self._current.values()))
         if name not in self._current:
-            raise Refusal(404, f"model must be one of {', '.join(self._current)}, it is {name!r}")
+            raise RequestError(
+                404, f"model must be one of {', '.join(self._current)}, it is {name!r}"
+            )
         return self._current[name]
 
     def reload(self, name: str) -> Served:

@@ -25,7 +25,7 @@ def document(models: Models) -> Schema:
             "description": f"Recurrent text classifiers: {', '.join(names)}. Where no model is "
             f"named, {names[0]} answers.",
         },
-        "paths": _paths(served),
+        "paths": _paths(served, names),
         "components": {
             "schemas": _schemas(names, served),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -34,7 +34,7 @@ def document(models: Models) -> Schema:
     }
 
 
-def _paths(served: Served) -> Schema:
+def _paths(served: Served, names: list[str]) -> Schema:
     classes = [key(label) for label in served.classifier.classes]
     predicted = {
         "one text": {"text": TEXT},
@@ -60,9 +60,9 @@ def _paths(served: Served) -> Schema:
         ),
         "/v1/stream": _stream(),
         "/v1/models": _get("models", "What is served.", "Served"),
-        "/v1/models/{name}/reload": _reload(),
+        "/v1/models/{name}/reload": _reload(names),
         "/v1/models/{name}/report": _get(
-            "report", "A page that says how good a model is.", None, "text/html", named=True
+            "report", "A page that says how good a model is.", None, "text/html", named=names
         ),
         "/healthz": _get("healthz", "The process answers.", "Status"),
         "/readyz": _get("readyz", "There is room for a request.", "Status", busy=True),
@@ -94,12 +94,12 @@ def _stream() -> Schema:
         "Stream", {"a text": {"text": TEXT}}, "Predicted",
     )  # fmt: skip
     events = "events: word (text, begin, end, probabilities), then end; or error (status, rule)"
-    answer = _content(events, "text/event-stream", {"type": "string"})
+    answer = _content(events, "text/event-stream", _ref("Event"))
     found["post"]["responses"]["200"] = answer
     return found
 
 
-def _reload() -> Schema:
+def _reload(names: list[str]) -> Schema:
     responses = {
         "200": _content("the versions", "application/json", _ref("Reloaded")),
         **_refusals(401, 403, 404, 409),
@@ -107,7 +107,7 @@ def _reload() -> Schema:
     summary = "Read a model's folder again; no request is dropped."
     return {
         "post": {
-            "operationId": "reload", "summary": summary, "parameters": [_NAME],
+            "operationId": "reload", "summary": summary, "parameters": [_name(names)],
             "responses": responses,
         }
     }  # fmt: skip
@@ -115,7 +115,7 @@ def _reload() -> Schema:
 
 def _get(
     name: str, summary: str, answer: str | None, kind: str = "application/json",
-    *, named: bool = False, busy: bool = False,
+    *, named: list[str] | None = None, busy: bool = False,
 ) -> Schema:  # fmt: skip
     schema = {"type": "string"} if answer is None else _ref(answer)
     responses = {"200": _content("the answer", kind, schema), **_refusals(401)}
@@ -124,10 +124,14 @@ def _get(
     if named:
         responses |= _refusals(404, 503, 504)
     found: Schema = {"operationId": name, "summary": summary, "responses": responses}
-    return {"get": found | ({"parameters": [_NAME]} if named else {})}
+    return {"get": found | ({"parameters": [_name(named)]} if named else {})}
 
 
-_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+def _name(names: list[str]) -> Schema:
+    schema = {"type": "string", "enum": names}
+    return {"name": "name", "in": "path", "required": True, "schema": schema}
+
+
 _WHY = {
     401: "no token, or a wrong one",
     403: "it is off",
@@ -161,6 +165,14 @@ def _object(required: str, **properties: Schema) -> Schema:
 
 
 def _asked(required: str, **properties: Schema) -> Schema:
+    """A body, in which null is as good as nothing, but for texts."""
+    for name, schema in properties.items():
+        if name not in ("text", "texts"):
+            kinds = schema.get("type", "string")
+            kinds = kinds if isinstance(kinds, list) else [kinds]
+            properties[name] = schema | {"type": [*kinds, "null"]}
+            if "enum" in schema:
+                properties[name]["enum"] = [*schema["enum"], None]
     return _object(required, **properties) | {"additionalProperties": False}
 
 
@@ -212,8 +224,12 @@ def _schemas(names: list[str], served: Served) -> Schema:
             **signed, cell=string, layer=whole, direction=string, pieces=_list(string),
             units=_list(whole), states=_list(_list(number)), carry=_list(_list(number)),
         ),
+        "Event": _object("event data", event=string, data=string),
         "Stream": _asked("text", text=text, model=model),
-        "Served": _object("models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"}, limits={"type": "object"}),
+        "Served": _object(
+            "models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"},
+            limits={"type": "object"},
+        ),
         "Reloaded": _object("model version before", **signed, before=string),
         "Status": _object("status", status=string, wait=number),
         "Error": _object(

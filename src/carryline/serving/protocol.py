@@ -7,19 +7,22 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+LARGEST = 1 << 14  # bytes, where the configuration says nothing
 SECONDS = 10.0  # for the head of a request, from its first byte
 
 
 class Protocol(HttpToolsProtocol):
-    """A head of more than `most` bytes is answered with 431, one that takes too long with 408; both
-    close the connection. Of uvicorn's own neither is limited."""
+    """A head that is too large is answered with 431, one that takes too long with 408; both close
+    the connection. Of uvicorn's own neither is limited.
 
-    most = 1 << 14
+    The most bytes of a head are the configuration's for its other protocol.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._timer: asyncio.TimerHandle | None = None
         self._head, self._in_head = 0, True
+        self._most = self.config.h11_max_incomplete_event_size or LARGEST
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,7 +37,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(SECONDS, self._refuse, 408)
         self._head += len(data) if self._in_head else 0
         super().data_received(data)
-        if self._in_head and self._head > self.most:
+        if self._in_head and self._head > self._most:
             self._refuse(431)
 
     def on_message_begin(self) -> None:
@@ -44,7 +47,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         self._disarm()
-        if size > self.most:
+        if size > self._most:
             raise ValueError("head too large")  # the parser gives up, see `send_400_response`
         self._head, self._in_head = 0, False
         super().on_headers_complete()
@@ -55,7 +58,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Of a head that is no HTTP, or too large."""
-        large = self._in_head and self._size() > self.most
+        large = self._in_head and self._size() > self._most
         self._refuse(431 if large else 400)
 
     def _size(self) -> int:
@@ -74,8 +77,3 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def limited(most: int) -> type[Protocol]:
-    """The protocol with heads of at most so many bytes."""
-    return type("Limited", (Protocol,), {"most": most})

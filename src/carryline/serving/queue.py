@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from carryline.serving.meters import Meters
 from carryline.serving.models import Served
-from carryline.serving.refusal import Refusal
+from carryline.serving.refusal import RequestError
 from carryline.serving.settings import Limits
 
 Array = NDArray[Any]
@@ -68,8 +68,8 @@ class Queue:
         self._thread.start()
 
     def chances(self, served: Served, texts: Sequence[str]) -> asyncio.Future[tuple[Array, Array]]:
-        """See `Served.chances`; with a `Refusal` for a text that is too long. Raises `Refusal` when
-        too much waits."""
+        """See `Served.chances`; a `RequestError` for a text that is too long. Raises one at once
+        when too much waits."""
         return self._put(PREDICT, served, texts, None)
 
     def alone(
@@ -95,10 +95,9 @@ class Queue:
         wait = self.wait()
         if wait > self._limits.wait:
             self._meters.refused.labels("queue").inc()
-            raise Refusal(
-                503, f"a request waits at most {self._limits.wait:g} s, this one would {wait:.1f} s",
-                retry=wait,
-            )  # fmt: skip
+            most = self._limits.wait
+            rule = f"a request waits at most {most:g} s, this one would {wait:.1f} s"
+            raise RequestError(503, rule, retry=wait)
         size = sum(map(len, texts)) + A_TEXT * len(texts)
         job = Job(kind, served, texts, call, size, self._loop.create_future())
         self._sizes[kind] += size
@@ -155,7 +154,7 @@ class Queue:
         texts = [text for job in batch for text in job.texts]
         chances, tokens = batch[0].served.chances(texts, self._threads)
         if int(tokens.max(initial=0)) > self._limits.tokens:
-            raise Refusal(422, "one of them")
+            raise RequestError(422, "one of them")
         found, end = [], 0
         for job in batch:
             begin, end = end, end + len(job.texts)

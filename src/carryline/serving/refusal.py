@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """status: of HTTP; rule: what was broken, and by which value; retry: seconds after which it may
     be tried again, None where that would not help."""
 
@@ -15,5 +15,5 @@ class Refusal(Exception):
         self.retry = None if retry is None else max(1, math.ceil(retry))
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """Who has asked has left before there was an answer."""

@@ -16,7 +16,7 @@ from carryline.serving import app
 from carryline.serving.log import CONFIG
 from carryline.serving.meters import SEVERAL
 from carryline.serving.models import Models
-from carryline.serving.protocol import limited
+from carryline.serving.protocol import Protocol
 from carryline.serving.settings import Settings
 
 WAITING = 2048  # connections that the system holds until they are taken
@@ -50,7 +50,7 @@ def serve(
         made = app.application(settings)
         ready()
         sys.setswitchinterval(SWITCH)
-        uvicorn.Server(_config(made, settings, 1)).run(sockets=[listener])
+        uvicorn.Server(configured(made, settings, 1)).run(sockets=[listener])
         return
     settings.token()
     Models(settings.models)  # what is wrong with one is said here, not by each worker
@@ -59,15 +59,17 @@ def serve(
         os.environ |= {SEVERAL: meters, app.SETTINGS: own.to_json()}
         ready()
         named = f"{app.__name__}:{app.from_environment.__name__}"
-        Multiprocess(_config(named, settings, workers), sockets=[listener]).run()
+        Multiprocess(configured(named, settings, workers), sockets=[listener]).run()
 
 
-def _config(made: object, settings: Settings, workers: int) -> uvicorn.Config:
+def configured(made: object, settings: Settings, workers: int) -> uvicorn.Config:
+    """made: the application, or where workers find what makes it."""
     return uvicorn.Config(
         made,  # type: ignore[arg-type]
         factory=workers > 1,
         workers=workers,
-        http=limited(settings.limits.head),
+        http=Protocol,
+        h11_max_incomplete_event_size=settings.limits.head,
         ws="none",
         lifespan="on",
         log_config=CONFIG,

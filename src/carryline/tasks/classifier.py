@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from carryline.model import network
 from carryline.recurrence.machine import checked_threads
 from carryline.tasks import fitted
 from carryline.tasks.estimator import Estimator
-from carryline.tasks.fitted import Holder
+from carryline.tasks.teller import Advance, Teller
 from carryline.text.data import Dataset, Label
-from carryline.text.examples import (
-    checked_examples,
-    checked_texts,
-    checked_weights,
-    targets_of,
-)
+from carryline.text.examples import checked_examples, checked_texts, checked_weights
 
 if TYPE_CHECKING:
-    from carryline.explaining.explanation import Explanation
     from carryline.tasks.parts import Validation
     from carryline.training.progress import Callback
 
 Array = NDArray[Any]
-Advance = Callable[[int], object]
-TEXTS_AT_ONCE = 2048  # about, when predicting: a second or two of long ones
 
 
-class TextClassifier(Holder, Estimator):
+class TextClassifier(Teller, Estimator):
     """A recurrent text classifier.
 
         classifier = TextClassifier().fit(texts, labels)
@@ -176,88 +167,6 @@ class TextClassifier(Holder, Estimator):
         labels: NDArray[Any] = self.classes_[chances.argmax(axis=1)]
         return labels
 
-    def explain(
-        self,
-        text: str,
-        label: Label | None = None,
-        *,
-        way: str = "gradients",
-        by: str = "words",
-        threads: int | None = None,
-    ) -> Explanation:
-        """Each word's part in the decision for a label, None for the most probable one.
-
-        The parts in the linear part are exact. Those in the recurrent one are found by integrated
-        gradients (they add up, too), or with way="occlusion" by what is lost without the word.
-        by: "words", or "sentences". See `carryline.explaining.explanation.Explanation`.
-
-        Raises `DataError` for an unknown label, or a text that is too long for it.
-        """
-        from carryline.explaining.explain import Explainer
-
-        model, count = self.trained, checked_threads(threads)
-        explainer = Explainer(
-            model.classes, model.tokenizer, model.network, model.linear,
-            lambda texts: model.logits(texts, threads=count)[0], count,
-        )  # fmt: skip
-        return explainer(checked_texts([text])[0], label, way, by)
-
-    def report(
-        self,
-        texts: Iterable[str] | None = None,
-        labels: Iterable[Label] | None = None,
-        *,
-        name: str = "A classifier",
-        source: str = "",
-        training: Sequence[str] = (),
-        threads: int | None = None,
-        advance: Advance | None = None,
-    ) -> str:
-        """A page of HTML that says how good the model is on labelled texts that it has not learned
-        from; without them, what its training has measured.
-
-        name: of the model, source: of the texts, as the page calls them. training: the texts that
-        it has learned from, to look for near-duplicates in both. advance: see `predict_proba`.
-        Raises `DataError` for a label that the model has never seen.
-        """
-        from carryline.reporting.measured import Measured
-        from carryline.reporting.page import Subject, page
-
-        model, of = self.trained, None
-        if texts is not None:
-            own, given = checked_examples(texts, labels or [])
-            targets = targets_of(given, model.classes)
-            chances, _ = self._chances(own, threads, advance=advance)
-            of = Measured(own, targets, chances, model.classes)
-        subject = Subject(
-            name, model.config, model.parameters, model.history, model.metrics, model.made
-        )
-        return page(subject, of, lambda text: self.explain(text, threads=threads), source, training)
-
-    def evaluate(
-        self,
-        texts: Iterable[str],
-        labels: Iterable[Label],
-        *,
-        threads: int | None = None,
-        advance: Advance | None = None,
-    ) -> dict[str, Any]:
-        """Loss, accuracy and the rest of `metrics.evaluate`, and how fast it went.
-
-        `seconds` is the time from text to probabilities. advance: see `predict_proba`. Raises
-        `DataError` for a label that the model has never seen.
-        """
-        from carryline.evaluation import metrics
-
-        classes = self.trained.classes
-        texts, labels = checked_examples(texts, labels)
-        targets = targets_of(labels, classes)
-        began = time.perf_counter()
-        chances, tokens = self._chances(texts, threads, advance=advance)
-        seconds = time.perf_counter() - began
-        speed = {"seconds": seconds, "tokens": tokens, "tokens_per_second": tokens / seconds}
-        return {**metrics.evaluate(chances, targets, classes), **speed}
-
     def score(
         self,
         texts: Iterable[str],
@@ -265,10 +174,9 @@ class TextClassifier(Holder, Estimator):
         sample_weight: ArrayLike | None = None,
     ) -> float:
         """Accuracy; with sample_weight [texts], numbers of 0 or more, of what each text weighs."""
-        texts, labels = checked_examples(texts, labels)
-        targets = targets_of(labels, self.trained.classes)
-        right = self.predict_proba(texts).argmax(axis=1) == targets
-        return float(np.average(right, weights=checked_weights(sample_weight, len(texts))))
+        own, targets = self._examples(texts, labels)
+        right = self.predict_proba(own).argmax(axis=1) == targets
+        return float(np.average(right, weights=checked_weights(sample_weight, len(own))))
 
     def __repr__(self) -> str:
         if self._fitted is None:
@@ -278,30 +186,6 @@ class TextClassifier(Holder, Estimator):
         if self.metrics is not None:
             told.append(f"validation accuracy {self.metrics['accuracy']:.4f}")
         return f"<{self._call()}: {'; '.join(told)}>"
-
-    def _chances(
-        self,
-        texts: list[str],
-        threads: int | None,
-        pad_to: int = 0,
-        advance: Advance | None = None,
-    ) -> tuple[Array, int]:
-        """Probabilities [texts, classes], and the number of tokens that were read.
-
-        Some texts after the others, which changes no bit; without a mask every batch is filled up
-        to its longest text, so these must stay the same.
-        """
-        batch = self.trained.config.batch_size
-        size = max(TEXTS_AT_ONCE // batch, 1) * batch
-        parts, tokens = [np.empty((0, len(self.classes)), np.float32)], 0
-        for begin in range(0, len(texts), size):
-            chunk = texts[begin : begin + size]
-            logits, read = self.trained.logits(chunk, pad_to=pad_to, threads=threads)
-            parts.append(network.probabilities(logits))
-            tokens += read
-            if advance:
-                advance(len(chunk))
-        return np.concatenate(parts), tokens
 
 
 def load(path: str | Path) -> TextClassifier:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from carryline.model.config import Config
 from carryline.tasks.parts import Part, Parts
-from carryline.training.draws import FOLDS, generator
+from carryline.training.draws import turn_of_each
 
 
 def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | None]:
@@ -26,7 +25,7 @@ def turns(parts: Parts, folds: int, seed: int) -> tuple[list[Parts], Parts | Non
     if folds == 1:
         return [parts], whole
     targets = whole.train.targets
-    number = _numbers(targets, folds, seed)
+    number = turn_of_each(targets, folds, seed)
     return [
         replace(
             parts,
@@ -51,17 +50,6 @@ def settled(config: Config, parts: Parts, told: list[str]) -> Config:
     told.append("the epochs on all texts are those that were best on texts held out: keep last, "
                 "patience 0")  # fmt: skip
     return config.replace(keep="last", patience=0)
-
-
-def _numbers(targets: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """The turn in which each text is held out: of each class as many in each as can be; a class's
-    only text is in none, so its number is `folds`."""
-    shuffled = generator(seed, FOLDS).permutation(len(targets))
-    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
-    number = np.empty(len(targets), np.int64)
-    number[by_class] = np.arange(len(targets)) % folds
-    number[np.bincount(targets)[targets] == 1] = folds
-    return number
 
 
 def _joined(one: Part, other: Part) -> Part:

@@ -12,19 +12,20 @@ over the texts to train on. How large the ones are beside the others is another 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.linear import KINDS, Linear, most_features
-from carryline.recurrence import kernels
-from carryline.recurrence.sparse import Sparse, dots
+from carryline.recurrence.sparse import Sparse
 from carryline.text.bags import Bags
 from carryline.text.cut import Cut
 from carryline.text.ngrams import Ngrams
-from carryline.training import losses
 from carryline.training.lbfgs import minimum
+from carryline.training.logistic import Problem
 
 Array = NDArray[Any]
 Progress = Callable[[], None]
@@ -75,39 +76,126 @@ def fit(
 
     features: n-grams of each kind at most; weights: how much each text counts [texts].
     """
-    cut = Cut.of(texts)
-    ngrams = Ngrams.learn(cut, most_features(features, outputs))
-    blocks, dense, middle, scale = list(ngrams(cut, threads)), None, None, None
-    if bags is not None:
+    read = _Read.of(texts, outputs, bags, features, threads)
+    tasks = [_Task(read, balance, targets, outputs, threads) for balance in balances]
+    return [task.fit(weights, after_step) for task in tasks]
+
+
+def outside(
+    texts: Sequence[str],
+    targets: NDArray[np.int64],
+    outputs: int,
+    bags: Bags | None,
+    turn: NDArray[np.int64],
+    balance: Balance = BALANCES[0],
+    *,
+    features: int,
+    weights: NDArray[np.float32] | None = None,
+    threads: int = 1,
+    after_turn: Callable[[int], object] = lambda texts: None,
+) -> NDArray[np.float32]:
+    """[texts, outputs] each text's logits by a linear part whose labels are those of the other
+    turns: out-of-fold predictions.
+
+    turn: the turn in which each text is held out [texts]. The others are as in `fit`, but that
+    n-grams are learned, and bags are scaled, once on all texts, which no label has a say in.
+    after_turn: called with the number of texts that a turn was about.
+    """
+    read = _Read.of(texts, outputs, bags, features, threads)
+    task = _Task(read, balance, targets, outputs, threads)
+    every = np.ones(len(texts), np.float32) if weights is None else weights
+    logits = np.empty((len(texts), outputs), np.float32)
+    for number in np.unique(turn).tolist():
+        held = turn == number
+        logits[held] = task.logits(np.where(held, np.float32(0), every))[held]
+        after_turn(int(held.sum()))
+    return logits
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What texts are made of. blocks: how much each has of the n-grams; dense: its bag, each
+    feature less its `middle` and times its `scale`, all three None without bags."""
+
+    ngrams: Ngrams
+    blocks: list[Sparse]
+    bags: Bags | None
+    dense: Array | None = None
+    middle: Array | None = None
+    scale: Array | None = None
+
+    @classmethod
+    def of(
+        cls, texts: Sequence[str], outputs: int, bags: Bags | None, features: int, threads: int
+    ) -> _Read:
+        cut = Cut.of(texts)
+        ngrams = Ngrams.learn(cut, most_features(features, outputs))
+        blocks = list(ngrams(cut, threads))
+        if bags is None:
+            return cls(ngrams, blocks, None)
         dense = bags(cut, threads)
         middle, scale = _spread(dense)
         dense = np.ascontiguousarray((dense - middle) * scale)
-    found = []
-    for balance in balances:
-        freedom = None
-        if balance.uneven:
-            how = targets, outputs, weights, balance.uneven, threads
-            freedom = [_freedom(block, *how) for block in blocks]
-        size = np.float32((balance.ngrams / 2) ** 0.5)
-        problem = _Problem(
-            [Sparse(b.values * size, b.ids, b.offsets, b.width) for b in blocks],
-            dense, targets, outputs, weights, balance.strength, freedom, threads,
-        )  # fmt: skip
-        x = minimum(
-            problem, problem.first(), steps=STEPS, tolerance=TOLERANCE,
-            products=problem.products, threads=threads, after_step=after_step,
-        )  # fmt: skip
+        return cls(ngrams, blocks, bags, dense, middle, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What there is to fit."""
+
+    read: _Read
+    balance: Balance
+    targets: NDArray[np.int64]
+    outputs: int
+    threads: int
+
+    @cached_property
+    def size(self) -> np.float32:
+        """Of an n-gram's values."""
+        size: np.float32 = np.float32((self.balance.ngrams / 2) ** 0.5)
+        return size
+
+    @cached_property
+    def blocks(self) -> list[Sparse]:
+        """Those of the texts in this size; they know their transposed ones from then on."""
+        return [Sparse(b.values * self.size, b.ids, b.offsets, b.width) for b in self.read.blocks]
+
+    def fit(self, weights: NDArray[np.float32] | None, after_step: Progress) -> Linear:
+        problem, x = self._solved(weights, len(self.targets), after_step)
         a, _, bias = problem.parts(x)
         own, by_dense = problem.by_features(a)
-        arrays: dict[str, Array] = {}
-        for name, kind, weight in zip(KINDS, (ngrams.words, ngrams.characters), own, strict=True):
+        read, arrays = self.read, dict[str, Array]()
+        kinds = read.ngrams.words, read.ngrams.characters
+        for name, kind, weight in zip(KINDS, kinds, own, strict=True):
             arrays |= {f"{name}.keys": kind.keys, f"{name}.idf": kind.idf}
-            arrays[f"{name}.weight"] = weight * size
-        if middle is not None:
-            arrays["bags.weight"] = by_dense * scale
-            bias = bias - (arrays["bags.weight"] * middle).sum(axis=1)
-        found.append(Linear(arrays | {"bias": bias}, bags))
-    return found
+            arrays[f"{name}.weight"] = weight * self.size
+        if read.middle is not None:
+            arrays["bags.weight"] = by_dense * read.scale
+            bias = bias - (arrays["bags.weight"] * read.middle).sum(axis=1)
+        return Linear(arrays | {"bias": bias}, read.bags)
+
+    def logits(self, weights: NDArray[np.float32]) -> Array:
+        """[texts, outputs] of all texts, by those that have a weight above 0."""
+        problem, x = self._solved(weights, int(np.count_nonzero(weights)))
+        _, z, bias = problem.parts(x)
+        return z + bias
+
+    def _solved(
+        self, weights: NDArray[np.float32] | None, texts: int, after_step: Progress = lambda: None
+    ) -> tuple[Problem, Array]:
+        """The problem, and where it is least. texts: how many the penalty is about."""
+        freedom, balance = None, self.balance
+        if balance.uneven:
+            how = self.targets, self.outputs, weights, balance.uneven, self.threads
+            freedom = [_freedom(block, *how) for block in self.read.blocks]
+        problem = Problem(
+            self.blocks, self.read.dense, self.targets, self.outputs, weights,
+            balance.strength * texts, freedom, self.threads,
+        )  # fmt: skip
+        return problem, minimum(
+            problem, problem.first(), steps=STEPS, tolerance=TOLERANCE,
+            products=problem.products, threads=self.threads, after_step=after_step,
+        )  # fmt: skip
 
 
 def _spread(bags: Array) -> tuple[Array, Array]:
@@ -149,84 +237,3 @@ def _freedom(
     mean = weigh @ free / max(float(weigh.sum()), 1e-12)
     found: Array = (free / np.where(mean > 0, mean, 1.0)).astype(np.float32)
     return found
-
-
-class _Problem:
-    """The function to minimise, of coefficients of texts.
-
-    An optimum, and every point on the way to it from 0, is W = X^T A with a coefficient A [texts,
-    outputs] of each text, for so are all gradients: X^T (D + share A), where D is that by the
-    logits. So a point is A, X W (its logits, linear in A as well) and b side by side: as many
-    numbers as texts have logits twice, where W has a million, and W is made once, at the end.
-    Inner products are those of W: of one's A with the other's X W. With `freedom` F the penalty is
-    |W|^2 / F, value by value, and W = F X^T A.
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[Sparse],
-        dense: Array | None,
-        targets: NDArray[np.int64],
-        outputs: int,
-        weights: NDArray[np.float32] | None,
-        strength: float,
-        freedom: Sequence[Array] | None,
-        threads: int,
-    ) -> None:
-        self._blocks, self._dense, self._threads = blocks, dense, threads
-        self._freedom = freedom
-        self._targets, self._weights = targets, weights
-        self._shape, self._count = (len(targets), outputs), len(targets) * outputs
-        self._share = 1 / (strength * len(targets))
-
-    def first(self) -> Array:
-        return np.zeros(2 * self._count + self._shape[1], np.float32)
-
-    def parts(self, x: Array) -> tuple[Array, Array, Array]:
-        """A and X W [texts, outputs], and b."""
-        count, shape = self._count, self._shape
-        return x[:count].reshape(shape), x[count : 2 * count].reshape(shape), x[2 * count :]
-
-    def by_features(self, d: Array) -> tuple[list[Array], Array]:
-        """X^T d, of each block [width, outputs], and of dense features [outputs, width]."""
-        by_dense = np.zeros((d.shape[1], 0), d.dtype)
-        if self._dense is not None:
-            by_dense = kernels.outer(d, self._dense, self._threads)
-        own = [b.transposed.product(d, self._threads) for b in self._blocks]
-        if self._freedom is not None:
-            own = [by * free for by, free in zip(own, self._freedom, strict=True)]
-        return own, by_dense
-
-    def of_texts(self, own: Sequence[Array], by_dense: Array) -> Array:
-        """X W [texts, outputs] of such."""
-        out = np.zeros(self._shape, by_dense.dtype)
-        if self._dense is not None:
-            out = kernels.Dense(by_dense, out[0])(self._dense, self._threads)
-        for block, weight in zip(self._blocks, own, strict=True):
-            out += block.product(weight, self._threads)
-        return out
-
-    def __call__(self, x: Array) -> tuple[float, Callable[[], Array]]:
-        """The value, which needs no product with X, and the way to the gradient."""
-        a, z, bias = self.parts(x)
-        loss, back = losses.loss(z + bias, self._targets, self._weights)
-        squares = float(dots([a.reshape(-1)], [z.reshape(-1)], self._threads)[0, 0])  # |W|^2
-
-        def gradient() -> Array:
-            d, _ = back(1.0)
-            by_x = np.empty_like(x)
-            by_a, by_z, by_bias = self.parts(by_x)
-            share = x.dtype.type(self._share)
-            np.add(d, share * a, out=by_a)
-            np.add(self.of_texts(*self.by_features(d)), share * z, out=by_z)
-            d.sum(axis=0, out=by_bias)
-            return by_x
-
-        return loss + 0.5 * self._share * squares, gradient
-
-    def products(self, ones: Sequence[Array], others: Sequence[Array]) -> Array:
-        """Inner products of points."""
-        count = self._count
-        a, z = [x[:count] for x in ones], [x[count : 2 * count] for x in others]
-        biases = [x[2 * count :] for x in ones], [x[2 * count :] for x in others]
-        return dots(a, z, self._threads) + dots(*biases, 1)
