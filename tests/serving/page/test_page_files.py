@@ -171,6 +171,7 @@ def test_it_can_be_stopped_and_goes_on(page: Page, model: Path, tmp_path: Path) 
     assert page.locator("#job progress").evaluate("bar => bar.value") == pytest.approx(8 / 14)
     page.click("#job button >> text=Stop")
     page.wait_for_selector("#job >> text=/^Stopped: 8 of 14/")
+    held[2].abort()
     rows = list(csv.reader(io.StringIO(labelled(page, tmp_path))))  # goes on
     assert [[row[0], *row[1:]] for row in rows[1:]] == [
         [text, *answer] for text, answer in zip(texts, answers(model, texts), strict=True)
