@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -112,9 +113,21 @@ async def documented(request: Request) -> Response:
     return HTMLResponse(docs.page(openapi.document(answers.state(request).models)))
 
 
+NEWEST = {"cache-control": "no-cache"}  # asked for again each time: the page's files fit each other
+
+
 async def page(request: Request) -> Response:
     """GET /"""
-    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+    return FileResponse(PAGE / "index.html", headers=NEWEST)
+
+
+class Assets(StaticFiles):
+    """What the page consists of."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(NEWEST)
+        return response
 
 
 ROUTES = [
@@ -131,5 +144,5 @@ ROUTES = [
     Route("/openapi.json", described),
     Route("/docs", documented),
     Route("/", page),
-    Mount("/page", StaticFiles(directory=PAGE)),
+    Mount("/page", Assets(directory=PAGE)),
 ]
