@@ -23,6 +23,7 @@ SHOWN = ("text",)  # what a program printed, and the tree
 # Blocks that are not run, by their first command, and why.
 LEFT = {
     "make demo": "takes minutes, and is what CI runs",
+    "carryline serve model": "answers until it is stopped; tests/serving does so",
     "python3 -m venv .venv": "installs from the network; test_wheel.py does so",
     'pip install "$(ls dist/carryline-*.whl)[sklearn,plot]"': "installs; test_wheel.py does so",
     "pip install torch --index-url https://download.pytorch.org/whl/cpu": "installs",
