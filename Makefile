@@ -33,7 +33,7 @@ types: .venv/installed
 	$(BIN)/mypy
 
 pytest: .venv/bench
-	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest $(PYTEST)
+	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 # The kernels' tests with kernels that stop at an access out of bounds and at undefined behaviour.
 # Built for g++. Blocks then begin on cache lines (redzone), as memory.py promises, and end with
