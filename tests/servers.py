@@ -154,7 +154,7 @@ class Client:
     ) -> tuple[int, dict[str, str], bytes]:
         if self._writer is None or self._reader is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(content)}\r\n"
         shown = "" if token is None else f"authorization: Bearer {token}\r\n"
         self._writer.write((head + shown + "\r\n").encode() + content)
         found = await self._reader.readuntil(b"\r\n\r\n")

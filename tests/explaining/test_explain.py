@@ -31,9 +31,9 @@ def test_the_score_is_the_log_odds_and_is_shared_out(
     chances = two_parts.predict_proba([text])[0]
     assert found.probabilities == tuple(chances.tolist())
     assert found.label == two_parts.predict([text])[0]
-    p = found.probability
-    assert found.score == pytest.approx(math.log(p / (1 - p)), rel=1e-3)  # p is float32
-    assert found.score >= 0
+    odds = abs(float(two_parts.trained.logits([text])[0][0, 0]))  # of the more probable label
+    assert found.score == pytest.approx(odds, rel=1e-6)
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-6)
     assert sum(span.part for span in found.spans) + found.rest == pytest.approx(found.score)
     assert "".join(map(found.of, found.spans)) == found.text
     assert json.loads(json.dumps(found.to_dict()))["label"] == found.label

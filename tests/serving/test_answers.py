@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carryline import TextClassifier
+from conftest import Maker
 from servers import Running, serving
 
 TEXT = "the old film was good, the music bad"
@@ -155,6 +156,20 @@ def test_what_the_log_holds(
         running.ask("/v1/predict", {"text": "secret"})
     assert ("secret" in (tmp_path / "log").read_text()) == seen
     assert any("id" in line for line in running.lines()) == seen
+
+
+def test_many_classes_and_a_model_whose_batches_are_filled_up(make: Maker, tmp_path: Path) -> None:
+    many, filled = make(5), make(3, mask=False)
+    many.save(tmp_path / "many")
+    filled.save(tmp_path / "filled")
+    texts = ["a film", "", "the old film was good " * 9, "rain"]
+    together = filled.predict_proba(texts).tolist()
+    alone = [filled.predict_proba([text])[0].tolist() for text in texts]
+    assert together != alone  # it would show
+    with serving(tmp_path / "log", tmp_path / "many", tmp_path / "filled") as running:
+        for name, expected in (("many", many.predict_proba(texts).tolist()), ("filled", alone)):
+            told = running.ask("/v1/predict", {"texts": texts, "model": name}).json["answers"]
+            assert [list(answer["probabilities"].values()) for answer in told] == expected
 
 
 def test_it_ends_when_it_is_told(models: dict[str, Path], tmp_path: Path) -> None:

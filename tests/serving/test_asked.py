@@ -49,6 +49,7 @@ def test_predict(body: bytes, rule: str) -> None:
         (Explain, b'{"text": 1}', "text is a string, it is 1"),
         (Explain, b'{"text": "a", "label": []}', "label is a string, it is []"),
         (Inspect, b'{"text": "a", "layer": 0}', "layer is a whole number from 1 to 1000, it is 0"),
+        (Inspect, b'{"text": "a", "units": 33}', "units is a whole number from 1 to 32, it is 33"),
         (Inspect, b'{"text": "a", "units": 1.5}', "units is a whole number"),
         (Inspect, b'{"text": "a", "units": true}', "units is a whole number"),
         (Stream, b'{"text": "a", "way": "x"}', '"way" is none of them'),
@@ -63,6 +64,7 @@ def test_others(kind: type, body: bytes, rule: str) -> None:
 def test_what_is_not_said_is_usual() -> None:
     assert Predict.of(b'{"text": "a", "model": null}', LIMITS) == Predict(["a"], None, 0.0)
     assert Explain.of(b'{"text": "a", "label": 3}', LIMITS).label == "3"
+    assert Explain.of(b'{"text": "a", "label": true}', LIMITS).label == "true"
     assert Inspect.of(b'{"text": "a"}', LIMITS) == Inspect("a", None, 1, "forward", 6)
 
 

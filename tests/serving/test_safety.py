@@ -12,6 +12,7 @@ import pytest
 
 from carryline.errors import ConfigError
 from carryline.serving import protocol
+from carryline.serving.models import Served
 from carryline.serving.settings import Limits, Settings, named, same
 from commands import fails
 from servers import TOKEN, Running, serving, threaded, wait_until
@@ -43,8 +44,10 @@ def test_who_shows_no_token_gets_nothing_of_the_models(guarded: Running) -> None
     for path in ("/v1/models", "/metrics", "/openapi.json", "/v1/models/both/report", "/none"):
         assert guarded.ask(path).status == 401
         assert guarded.ask(path, headers=BEARER).status == (404 if path == "/none" else 200)
-    for path in ("/", "/healthz", "/readyz"):
+    for path in ("/", "/healthz", "/readyz", "/docs"):
         assert guarded.ask(path).status == 200
+    shown = guarded.ask("/docs").content
+    assert b"MODEL" in shown and b"both" not in shown and b"bad" not in shown
     lower = {"authorization": f"bearer {TOKEN}"}
     assert guarded.ask("/v1/predict", {"text": "a"}, headers=lower).status == 200
     assert guarded.log is not None and TOKEN not in guarded.log.read_text()
@@ -57,7 +60,7 @@ def test_tokens_are_compared_as_bytes() -> None:
 
 def test_headers_of_every_answer(server: Running) -> None:
     for path in ("/", "/v1/models", "/docs", "/nope"):
-        headers = server.ask(path, headers={"origin": "http://elsewhere"}).headers
+        headers = server.ask(path, headers={"x-any": "y"}).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
@@ -85,9 +88,11 @@ def test_a_body_without_a_length(small: Running) -> None:
     assert b" 413 " in said(small, head + 3 * chunk)
 
 
-def said(running: Running, content: bytes, *, slowly: float = 0) -> bytes:
+def said(
+    running: Running, content: bytes, *, slowly: float = 0, then: bytes = b"", whole: bool = False
+) -> bytes:
     """What the server says to raw bytes, the next one each so many seconds, until it ends the
-    connection or has said a whole answer."""
+    connection or, unless `whole`, has said an answer. then: what follows a little later."""
     found = b""
     with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
         try:
@@ -95,9 +100,13 @@ def said(running: Running, content: bytes, *, slowly: float = 0) -> bytes:
                 if select.select([connection], [], [], slowly)[0]:
                     break
                 connection.sendall(content[begin : begin + step])
+            if then:
+                time.sleep(0.1)
+                connection.sendall(then)
             while block := connection.recv(1 << 16):
                 found += block
-                if b"\r\n\r\n" in found and b"connection: close" not in found.lower():
+                closing = b"connection: close" in found.lower()
+                if b"\r\n\r\n" in found and not closing and not whole:
                     break
         except ConnectionError:
             pass
@@ -135,11 +144,54 @@ def test_idle_connections_cost_nobody_else(small: Running) -> None:
     wait_until(lambda: small.ask("/readyz").status == 200, 5)
 
 
-def test_two_requests_in_one_go(small: Running) -> None:
+def test_requests_in_one_go(small: Running) -> None:
     one = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
     last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    found = said(small, one + last)
-    assert b" 200 " in found
+    assert said(small, 3 * one + last, whole=True).count(b"HTTP/1.1 200 ") == 4
+    assert b" 400 " in said(small, 100 * one, whole=True)  # too many that wait
+
+
+def test_what_comes_after_a_body_is_bounded(small: Running) -> None:
+    chunked = b"POST /healthz HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    trailers = b"0\r\n" + b"a: b\r\n" * 3
+    assert b" 400 " in said(small, chunked + trailers, whole=True)
+    endless = b"0\r\na: " + b"b" * 5000
+    assert b" 400 " in said(small, chunked, then=endless, whole=True)
+    assert b" 400 " in said(small, chunked, then=b"5;x=" + b"y" * 5000, whole=True)
+
+
+def test_a_body_that_nobody_reads_does_not_hold_a_connection(
+    small: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SECONDS", 0.3)
+    began = time.monotonic()
+    head = b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n"
+    found = said(small, head + b"{", whole=True)
+    assert b" 200 " in found and b" 408 " in found
+    assert time.monotonic() - began < 5
+
+
+def test_bytes_after_a_request_do_not_cut_off_its_answer(
+    small: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "SECONDS", 0.05)
+    monkeypatch.setattr(Served, "check", lambda *_: time.sleep(0.4))
+    body = b'{"text": "a"}'
+    head = b"POST /v1/explain HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    assert b"HTTP/1.1 200 " in said(small, head + body + b"\r\n")
+
+
+def test_pages_of_other_origins_may_not_ask(server: Running, guarded: Running) -> None:
+    own = f"127.0.0.1:{server.port}"
+    for origin, status in ((f"http://{own}", 200), ("http://elsewhere", 403), ("null", 403)):
+        answer = server.ask("/v1/predict", {"text": "a"}, headers={"origin": origin})
+        assert answer.status == status
+    for host, status in (("localhost", 200), ("[::1]:80", 200), ("elsewhere:8000", 403)):
+        assert server.ask("/v1/models", headers={"host": host}).status == status
+    told = server.ask("/v1/models", headers={"host": "elsewhere:8000"}).rule
+    assert "not as 'elsewhere'" in told
+    named = {**BEARER, "host": "text.example.org"}  # as behind a proxy
+    assert guarded.ask("/v1/models", headers=named).status == 200
 
 
 def test_what_is_asked_of_the_command_line(models: dict[str, Path], tmp_path: Path) -> None:

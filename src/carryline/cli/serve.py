@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import click
 
@@ -116,7 +117,10 @@ def command(
 
     limits = Limits(max_body, max_texts, max_tokens, max_wait, timeout)
     settings = Settings(named(models), limits, threads, reload, log_texts, quiet, token_file)
-    _check_safety(settings.token(), host, insecure, reload)
+    token = settings.token()
+    _check_safety(token, host, insecure, reload)
+    if token is None and not insecure:
+        settings = replace(settings, hosts=("localhost", "127.0.0.1", "::1", host.lower()))
     listener = bound(host, port)
     where = f"[{host}]" if ":" in host else host
     address = f"http://{where}:{listener.getsockname()[1]}"

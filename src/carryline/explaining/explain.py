@@ -15,7 +15,7 @@ from carryline.explaining.explanation import Explanation, Span
 from carryline.explaining.units import Units
 from carryline.model.linear import Linear
 from carryline.model.network import Network, probabilities
-from carryline.text.data import Label
+from carryline.text.data import Label, key
 from carryline.text.tokens import Tokenizer
 
 Array = NDArray[Any]
@@ -72,10 +72,11 @@ class Explainer:
 
     def _number(self, label: Label) -> int:
         """Of a class, by what it is called, as in data from a file."""
-        names = [str(known) for known in self.classes]
-        if str(label) not in names:
-            raise DataError(f"the label {label!r} is none of the model's: {', '.join(names)}")
-        return names.index(str(label))
+        for number, known in enumerate(self.classes):
+            if str(label) in (str(known), key(known)):
+                return number
+        names = ", ".join(map(str, self.classes))
+        raise DataError(f"the label {label!r} is none of the model's: {names}")
 
     def _spans(
         self, units: Units, groups: Sequence[range], direction: Array, way: str

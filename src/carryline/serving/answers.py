@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -18,11 +20,13 @@ from carryline.serving.refusal import GoneError, RequestError
 from carryline.text.data import key
 
 if TYPE_CHECKING:
+    from carryline.explaining.units import Units
     from carryline.serving.app import State
 
 Value = TypeVar("Value")
 # Words of a text that are streamed: the work is the square of it (2,000 words: 2 s).
 STREAMED = 2_000
+A_WORD = 6  # characters, about
 AT_ONCE = 32  # words whose probabilities are computed together
 _REPORT = (  # a report has its style within
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
@@ -37,14 +41,17 @@ def state(request: Request) -> State:
 
 
 async def body(request: Request) -> bytes:
-    """Raises `RequestError` for one that is too large, or too slow."""
+    """Raises `RequestError` for one that is too large, or too slow; before it is read, where there
+    would be no time for what it asks."""
+    state(request).queue.check()
     most, seconds = state(request).limits.body, state(request).limits.timeout
+    until = _until(request)
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > most:
         raise RequestError(413, f"the body has at most {most:,} bytes, it has {int(said):,}")
     found = bytearray()
     try:
-        with anyio.fail_after(seconds):
+        with anyio.fail_after(until - time.monotonic()):
             async for chunk in request.stream():
                 found += chunk
                 if len(found) > most:
@@ -62,10 +69,9 @@ async def predict(request: Request) -> Response:
     asked = Predict.of(await body(request), shared.limits)
     served = shared.models.find(asked.model)
     chances, tokens = await here(request, shared.queue.chances(served, asked.texts))
-    shared.meters.texts.labels(served.name).inc(len(asked.texts))
-    shared.meters.tokens.labels(served.name).inc(int(tokens.sum()))
+    shared.count(served, len(asked.texts), int(tokens.sum()))
     request.scope["told"] = {"model": served.name, "texts": len(asked.texts)}
-    if shared.log_texts:
+    if shared.settings.log_texts:
         request.scope["told"]["contents"] = asked.texts
     classes = served.classifier.classes
     answers = [
@@ -93,10 +99,16 @@ async def explain(request: Request) -> Response:
     served = shared.models.find(asked.model)
 
     def call() -> dict[str, Any]:
-        found = served.classifier.explain(asked.text, asked.label, way=asked.way, by=asked.by)
+        found = served.classifier.explain(
+            asked.text, asked.label, way=asked.way, by=asked.by, threads=shared.settings.threads
+        )
         return found.to_dict()
 
-    work = shared.queue.alone(f"explain {asked.way}", served, asked.text, call)
+    # Where the text is read once for each word, work grows by the square of its length.
+    size = len(asked.text)
+    if asked.way == "occlusion" or served.streams:
+        size *= 1 + size // A_WORD
+    work = shared.queue.alone(f"explain {asked.way}", served, asked.text, size, call)
     return JSONResponse(_signed(served, await here(request, work)))
 
 
@@ -113,7 +125,7 @@ async def inspect(request: Request) -> Response:
         found = traced(model.network, model.tokenizer, asked.text, asked.layer, asked.direction)
         return found.to_dict(asked.units)
 
-    work = shared.queue.alone("inspect", served, asked.text, call)
+    work = shared.queue.alone("inspect", served, asked.text, len(asked.text), call)
     return JSONResponse(_signed(served, await here(request, work)))
 
 
@@ -132,32 +144,37 @@ async def stream(request: Request) -> Response:
         raise RequestError(
             422, f"stream needs a model that reads one way alone, {served.name} reads both ways"
         )
-    units = Units.of(asked.text, served.classifier.tokenizer)
+    cut = partial(Units.of, asked.text, served.classifier.tokenizer)
+    units = await here(request, shared.queue.alone("cut", served, asked.text, len(asked.text), cut))
     if len(units) > STREAMED:
-        raise RequestError(
-            422, f"a streamed text has at most {STREAMED:,} words, it has {len(units):,}"
-        )
-
-    async def events() -> AsyncIterator[str]:
-        classes = list(map(key, served.classifier.classes))
-        for first in range(0, len(units), AT_ONCE):
-            bounds = units.bounds[first : first + AT_ONCE]
-            texts = [units.text[:end] for _, end in bounds]
-            try:
-                chances, _ = await shared.queue.chances(served, texts)
-            except RequestError as refusal:
-                yield _event("error", {"status": refusal.status, "rule": refusal.rule})
-                return
-            for (begin, end), row in zip(bounds, chances.tolist(), strict=True):
-                told = {
-                    "text": units.text[begin:end], "begin": begin, "end": end,
-                    "probabilities": dict(zip(classes, row, strict=True)),
-                }  # fmt: skip
-                yield _event("word", told)
-        yield _event("end", {"model": served.name, "version": served.version})
-
+        rule = f"a streamed text has at most {STREAMED:,} words, it has {len(units):,}"
+        raise RequestError(422, rule)
+    events = _events(shared, served, units)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _events(shared: State, served: Served, units: Units) -> AsyncIterator[str]:
+    """An event a word; each of the batches has the time of a request."""
+    classes = list(map(key, served.classifier.classes))
+    for first in range(0, len(units), AT_ONCE):
+        bounds = units.bounds[first : first + AT_ONCE]
+        texts = [units.text[:end] for _, end in bounds]
+        try:
+            work = shared.queue.chances(served, texts)
+            chances, tokens = await asyncio.wait_for(work, shared.limits.timeout)
+        except (RequestError, TimeoutError, asyncio.TimeoutError) as error:
+            status = error.status if isinstance(error, RequestError) else 504
+            yield _event("error", {"status": status, "rule": str(error) or "it took too long"})
+            return
+        shared.count(served, len(texts), int(tokens.sum()))
+        for (begin, end), row in zip(bounds, chances.tolist(), strict=True):
+            told = {
+                "text": units.text[begin:end], "begin": begin, "end": end,
+                "probabilities": dict(zip(classes, row, strict=True)),
+            }  # fmt: skip
+            yield _event("word", told)
+    yield _event("end", {"model": served.name, "version": served.version})
 
 
 def _event(name: str, told: dict[str, Any]) -> str:
@@ -190,9 +207,9 @@ async def report(request: Request) -> Response:
     """GET /v1/models/{name}/report"""
     shared = state(request)
     served = shared.models.find(request.path_params["name"])
-    work = shared.queue.alone(
-        "report", served, "", lambda: served.classifier.report(name=served.name)
-    )
+    threads = shared.settings.threads
+    call = partial(served.classifier.report, name=served.name, threads=threads)
+    work = shared.queue.alone("report", served, "", 0, call)
     page = await here(request, work)
     return HTMLResponse(page, headers={"content-security-policy": _REPORT})
 
@@ -200,10 +217,11 @@ async def report(request: Request) -> Response:
 async def here(request: Request, work: asyncio.Future[Value]) -> Value:
     """What the work gives. That of an asker who has gone, or whose time is up, is given up."""
     seconds = state(request).limits.timeout
+    left = max(0.0, _until(request) - time.monotonic())
     leaving = asyncio.ensure_future(_left(request))
     either: set[asyncio.Future[Any]] = {work, leaving}
     try:
-        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
         gone = leaving.done()
@@ -214,9 +232,15 @@ async def here(request: Request, work: asyncio.Future[Value]) -> Value:
         leaving.cancel()
     if gone:
         raise GoneError
-    raise RequestError(
-        504, f"an answer is there within {seconds:g} s, this one was not", retry=seconds
+    raise RequestError(504, f"an answer is there within {seconds:g} s, this one was not")
+
+
+def _until(request: Request) -> float:
+    """When its time is up: reading it and answering it together."""
+    found: float = request.scope.setdefault(
+        "until", time.monotonic() + state(request).limits.timeout
     )
+    return found
 
 
 async def _left(request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from carryline.serving import answers, docs, openapi
 from carryline.serving.guard import Guard
 from carryline.serving.meters import Meters
-from carryline.serving.models import Models
+from carryline.serving.models import Models, Served
 from carryline.serving.notices import Notices
 from carryline.serving.queue import Queue
 from carryline.serving.settings import Limits, Settings
@@ -30,34 +31,46 @@ from carryline.serving.settings import Limits, Settings
 PAGE = Path(__file__).parent / "page"
 SETTINGS = "CARRYLINE_SERVING"  # the variable by which a worker gets its settings
 _SMALLEST_PACKED = 1000  # bytes of an answer
+SWITCH = 5e-4  # seconds after which a thread of Python gives way to another
 
 
 @dataclass(eq=False)
 class State:
     """What the requests have in common; queue: while the server runs."""
 
+    settings: Settings
+    guarded: bool  # by a token
     models: Models
-    limits: Limits
     meters: Meters
     notices: Notices
-    reload: bool
-    log_texts: bool
     queue: Queue
+
+    def count(self, served: Served, texts: int, tokens: int) -> None:
+        """What a model has classified."""
+        self.meters.texts.labels(served.name).inc(texts)
+        self.meters.tokens.labels(served.name).inc(tokens)
+
+    @property
+    def limits(self) -> Limits:
+        return self.settings.limits
+
+    @property
+    def reload(self) -> bool:
+        """Whether models may be read again: by those who show a token alone."""
+        return self.settings.reload and self.guarded
 
 
 def application(settings: Settings) -> Starlette:
     """Raises `ModelError`, `ConfigError`."""
-    token = settings.token()
-    models, meters = Models(settings.models), Meters()
+    token, notices = settings.token(), Notices(settings.shared)
+    models, meters = Models(settings.models, settings.threads), Meters()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        sys.setswitchinterval(SWITCH)
         queue = Queue(settings.limits, settings.threads, meters)
-        notices = Notices(settings.shared)
-        app.state.carryline = State(
-            models, settings.limits, meters, notices,
-            settings.reload and token is not None, settings.log_texts, queue,
-        )  # fmt: skip
+        guarded = token is not None
+        app.state.carryline = State(settings, guarded, models, meters, notices, queue)
         listening = asyncio.create_task(notices.listen(models))
         yield
         listening.cancel()
@@ -65,7 +78,9 @@ def application(settings: Settings) -> Starlette:
             await listening
         await asyncio.to_thread(queue.close)
 
-    guard = Middleware(Guard, meters=meters, token=token, quiet=settings.quiet)
+    guard = Middleware(
+        Guard, meters=meters, token=token, quiet=settings.quiet, hosts=settings.hosts
+    )
     packed = Middleware(GZipMiddleware, minimum_size=_SMALLEST_PACKED)
     return Starlette(
         routes=ROUTES, middleware=[guard, packed], lifespan=lifespan,
@@ -105,12 +120,14 @@ async def metrics(request: Request) -> Response:
 
 async def described(request: Request) -> Response:
     """GET /openapi.json"""
-    return JSONResponse(openapi.document(answers.state(request).models))
+    return JSONResponse(openapi.document(*openapi.names(answers.state(request).models)))
 
 
 async def documented(request: Request) -> Response:
-    """GET /docs"""
-    return HTMLResponse(docs.page(openapi.document(answers.state(request).models)))
+    """GET /docs: for those who show no token, too, it names no model then."""
+    shared = answers.state(request)
+    named = (["MODEL"], ["LABEL"]) if shared.guarded else openapi.names(shared.models)
+    return HTMLResponse(docs.page(openapi.document(*named)))
 
 
 NEWEST = {"cache-control": "no-cache"}  # asked for again each time: the page's files fit each other

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from carryline.serving.refusal import RequestError
 from carryline.serving.settings import Limits
+from carryline.text.data import key
 
 _SHOWN = 60  # characters of a value
+UNITS = 32  # of a layer, at most: an answer of 2,000 tokens is 4 MB
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Explain:
         fields = _fields(body, {"text", "model", "label", "way", "by"})
         label = fields.get("label")
         if isinstance(label, (bool, int, float)):
-            label = str(label)
+            label = key(label)
         return cls(
             _text(fields), _string(fields, "model"), _string({"label": label}, "label"),
             _string(fields, "way") or "gradients", _string(fields, "by") or "words",
@@ -81,7 +83,7 @@ class Inspect:
         fields = _fields(body, {"text", "model", "layer", "direction", "units"})
         return cls(
             _text(fields), _string(fields, "model"), _whole(fields, "layer", 1),
-            _string(fields, "direction") or "forward", _whole(fields, "units", 6),
+            _string(fields, "direction") or "forward", _whole(fields, "units", 6, most=UNITS),
         )  # fmt: skip
 
 
@@ -157,6 +159,3 @@ def _whole(fields: Mapping[str, Any], name: str, default: int, most: int = 1000)
 def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-
-
-Parse = Callable[[bytes, Limits], Any]

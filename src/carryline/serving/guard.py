@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -45,16 +45,26 @@ HEADERS = (
 
 
 class Guard:
-    """token: None for a server without; quiet: no line for each request."""
+    """token: None for a server without; quiet: no line for each request; hosts: by which names the
+    server may be asked, None for any."""
 
-    def __init__(self, app: App, meters: Meters, token: str | None, quiet: bool) -> None:
+    def __init__(
+        self,
+        app: App,
+        meters: Meters,
+        token: str | None,
+        quiet: bool,
+        hosts: Sequence[str] | None,
+    ) -> None:
         self._app, self._meters, self._token, self._quiet = app, meters, token, quiet
+        self._hosts = hosts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, own = time.perf_counter(), _id(scope)
+        began, headers = time.perf_counter(), dict(scope["headers"])
+        own = _id(headers)
         status = 0
 
         async def sending(message: Message) -> None:
@@ -65,7 +75,8 @@ class Guard:
             await send(message)
 
         try:
-            self._check_token(scope)
+            self._check_origin(headers)
+            self._check_token(scope["path"], headers)
             await self._app(scope, receive, sending)
         except GoneError:
             status = _LEFT
@@ -78,11 +89,24 @@ class Guard:
         finally:
             self._tell(scope, status, time.perf_counter() - began, own)
 
-    def _check_token(self, scope: Message) -> None:
-        path = scope["path"]
+    def _check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Pages of other origins may not ask, even where they could not read the answer; nor those
+        whose name was made to mean this machine (DNS rebinding)."""
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers.get(b"origin")
+        if origin is not None and origin.decode("latin-1").partition("://")[2] != host:
+            raise RequestError(403, "pages of other origins may not ask this server")
+        if self._hosts is not None and host and _name(host) not in self._hosts:
+            raise RequestError(
+                403,
+                f"this server is asked as {' or '.join(self._hosts)}, not as {_name(host)[:60]!r}: "
+                "give it a token, or --insecure",
+            )
+
+    def _check_token(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         if self._token is None or path in OPEN or path.startswith("/page/"):
             return
-        given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        given = headers.get(b"authorization", b"").decode("latin-1")
         kind, _, token = given.partition(" ")
         if kind.lower() != "bearer" or not same(token.strip(), self._token):
             raise RequestError(401, "this server wants the header Authorization: Bearer TOKEN")
@@ -105,13 +129,15 @@ class Guard:
         )  # fmt: skip
 
 
-def _id(scope: Message) -> str:
+def _id(headers: Mapping[bytes, bytes]) -> str:
     """The asker's own, if it is one, or a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _ID.fullmatch(value):
-            found: str = value.decode()
-            return found
-    return secrets.token_hex(8)
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _name(host: str) -> str:
+    """Without the port."""
+    return re.sub(r":\d+$", "", host).strip("[]").lower()
 
 
 def _add_headers(message: Message, own: str) -> None:

@@ -32,6 +32,7 @@ CONFIG = {
             "class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"
         }
     },
+    "root": {"handlers": ["lines"], "level": "WARNING"},  # such as asyncio's
     "loggers": {
         "carryline.serving": {"handlers": ["lines"], "level": "INFO", "propagate": False},
         "uvicorn": {"handlers": ["lines"], "level": "WARNING", "propagate": False},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from carryline.errors import ModelError
 from carryline.model import network
 from carryline.serving.refusal import RequestError
 from carryline.tasks.classifier import TextClassifier, load
@@ -31,18 +33,25 @@ class Served:
     classifier: TextClassifier
 
     @classmethod
-    def read(cls, name: str, folder: str) -> Served:
-        """Raises `ModelError` when it is missing or damaged."""
-        classifier = load(folder)
-        content = (Path(folder) / "config.json").read_bytes()
-        found = cls(name, folder, hashlib.sha256(content).hexdigest()[:_VERSION], classifier)
-        found.chances([""], None)  # the first answer of a model takes longer
+    def read(cls, name: str, folder: str, threads: int | None) -> Served:
+        """Raises `ModelError` when it is missing or damaged, or changes meanwhile."""
+        before = _version(folder)
+        found = cls(name, folder, before, load(folder))
+        if _version(folder) != before:
+            raise ModelError(f"{folder} has become another model while it was read")
+        found.chances([""], threads)  # the first answer of a model takes longer
         return found
 
-    def chances(self, texts: Sequence[str], threads: int | None) -> tuple[Array, Array]:
-        """Probabilities [texts, classes], each text's as alone, and how many tokens each has."""
+    def chances(
+        self, texts: Sequence[str], threads: int | None, most: int | None = None
+    ) -> tuple[Array, Array]:
+        """Probabilities [texts, classes], each text's as alone, and how many tokens each has.
+
+        most: tokens of a text; one that has more is refused before the work.
+        """
         model = self.classifier.trained
         read = model.read(texts)
+        _check_lengths(read.ragged.lengths, most)
         if model.config.mask or len(texts) < 2:
             logits = model.logits_of(read, threads=threads)
         else:  # a batch would be filled up to its longest text
@@ -52,14 +61,7 @@ class Served:
 
     def check(self, texts: Sequence[str], most: int) -> None:
         """Refuses texts of too many tokens."""
-        for number, tokens in enumerate(
-            self.classifier.trained.read(texts).ragged.lengths.tolist()
-        ):
-            if tokens > most:
-                raise RequestError(
-                    422,
-                    f"a text has at most {most:,} tokens, text {number} (from 0) has {tokens:,}",
-                )
+        _check_lengths(self.classifier.trained.read(texts).ragged.lengths, most)
 
     @property
     def streams(self) -> bool:
@@ -86,11 +88,31 @@ class Served:
         }
 
 
+def _version(folder: str) -> str:
+    try:
+        content = (Path(folder) / "config.json").read_bytes()
+    except FileNotFoundError:
+        return ""  # `load` says what is missing
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read: {error.strerror}") from None
+    return hashlib.sha256(content).hexdigest()[:_VERSION]
+
+
+def _check_lengths(lengths: Array, most: int | None) -> None:
+    if most is None or int(lengths.max(initial=0)) <= most:
+        return
+    at = int(lengths.argmax())
+    raise RequestError(
+        422, f"a text has at most {most:,} tokens, text {at} (from 0) has {lengths[at]:,}"
+    )
+
+
 class Models:
     """The served models by their names."""
 
-    def __init__(self, models: Sequence[tuple[str, str]]) -> None:
-        self._current = {name: Served.read(name, folder) for name, folder in models}
+    def __init__(self, models: Sequence[tuple[str, str]], threads: int | None = None) -> None:
+        self._threads, self._reading = threads, threading.Lock()
+        self._current = {name: Served.read(name, folder, threads) for name, folder in models}
 
     def __iter__(self) -> Any:
         return iter(self._current.values())
@@ -110,6 +132,7 @@ class Models:
 
         Raises `ModelError` when what is there now is missing or damaged: nothing is changed then.
         """
-        before = self.find(name)
-        self._current[name] = Served.read(name, before.folder)
-        return self._current[name]
+        with self._reading:  # one after the other: the last one to ask gets what is there last
+            found = Served.read(name, self.find(name).folder, self._threads)
+            self._current[name] = found
+        return found

@@ -19,6 +19,8 @@ class Notices:
     def __init__(self, folder: str | None) -> None:
         self._folder = None if folder is None else Path(folder)
         self._seen: dict[str, int] = {}
+        if self._folder is not None:  # before the models are read: they are no older then
+            self._seen = self._changed()
 
     def tell(self, name: str) -> None:
         """That this worker has read the model again."""
@@ -31,15 +33,16 @@ class Notices:
         """Reads again what others have, until it is cancelled."""
         if self._folder is None:
             return
-        self._seen |= self._changed()
         while True:
             await asyncio.sleep(EVERY)
-            for name, time in self._changed().items():
-                self._seen[name] = time
-                try:
+            try:
+                for name, time in self._changed().items():
+                    self._seen[name] = time
                     await asyncio.to_thread(models.reload, name)
-                except CarrylineError as error:
-                    logger.error("the model %s stays as it was: %s", name, error)
+            except CarrylineError as error:
+                logger.error("a model stays as it was: %s", error)
+            except Exception:
+                logger.exception("other workers' new versions could not be looked for")
 
     def _changed(self) -> dict[str, int]:
         assert self._folder is not None

@@ -5,17 +5,21 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from carryline.serving.models import Models, Served
+from carryline.serving.models import Models
 from carryline.text.data import key
 
 TEXT = "A film to remember, though not for the right reasons."
 Schema = dict[str, Any]
 
 
-def document(models: Models) -> Schema:
-    """Of a server of these models."""
-    served = models.find(None)
-    names = [each.name for each in models]
+def names(models: Models) -> tuple[list[str], list[str]]:
+    """Of the models, and of the first one's classes."""
+    found = [each.name for each in models]
+    return found, [key(label) for label in models.find(None).classifier.classes]
+
+
+def document(names: list[str], classes: list[str]) -> Schema:
+    """Of a server of these models; classes: of the first one."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -24,21 +28,20 @@ def document(models: Models) -> Schema:
             "description": f"Recurrent text classifiers: {', '.join(names)}. Where no model is "
             f"named, {names[0]} answers.",
         },
-        "paths": _paths(served, names),
+        "paths": _paths(names, classes),
         "components": {
-            "schemas": _schemas(names, served),
+            "schemas": _schemas(names),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
     }
 
 
-def _paths(served: Served, names: list[str]) -> Schema:
-    classes = [key(label) for label in served.classifier.classes]
+def _paths(names: list[str], classes: list[str]) -> Schema:
     predicted = {
         "one text": {"text": TEXT},
         "several, unsure ones without a label": {
-            "texts": ["The film was a delight.", ""], "model": served.name, "abstain_below": 0.8,
+            "texts": ["The film was a delight.", ""], "model": names[0], "abstain_below": 0.8,
         },
     }  # fmt: skip
     explained = {
@@ -179,7 +182,7 @@ def _list(of: Schema) -> Schema:
     return {"type": "array", "items": of}
 
 
-def _schemas(names: list[str], served: Served) -> Schema:
+def _schemas(names: list[str]) -> Schema:
     string, number, whole = {"type": "string"}, {"type": "number"}, {"type": "integer"}
     or_none = {"type": ["string", "null"]}
     chance = {"type": "number", "minimum": 0, "maximum": 1}

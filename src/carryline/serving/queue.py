@@ -27,16 +27,16 @@ Array = NDArray[Any]
 TEXTS, CHARACTERS = 512, 1 << 18
 PREDICT = "predict"
 A_TEXT = 200  # characters that a text costs beside its own
-PACE = 1e-7  # seconds a character, until there was a batch
+PACE = 1e-6  # seconds a character, until there was a batch; it is too much rather than too little
 NEWEST = 0.2  # share of the last batch in the pace
 
 
 @dataclass(eq=False)
 class Job:
     """One request's work. texts: to classify together with others'; call: or what to do alone;
-    kind: of work, each has its pace."""
+    kind: of work, and the model, each has its pace; size: characters, or what the work grows by."""
 
-    kind: str
+    kind: tuple[str, str]
     served: Served
     texts: Sequence[str]
     call: Callable[[], Any] | None
@@ -60,8 +60,9 @@ class Queue:
         self._limits, self._threads, self._meters = limits, threads, meters
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
-        self._sizes: Counter[str] = Counter()  # waiting or in work
-        self._pace: dict[str, float] = {}
+        self._sizes: Counter[tuple[str, str]] = Counter()  # waiting or in work
+        self._pace: dict[tuple[str, str], float] = {}
+        self._began: float | None = None  # when the work that is done now was begun
         self._some = threading.Condition()
         self._ending = False
         self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
@@ -70,37 +71,52 @@ class Queue:
     def chances(self, served: Served, texts: Sequence[str]) -> asyncio.Future[tuple[Array, Array]]:
         """See `Served.chances`; a `RequestError` for a text that is too long. Raises one at once
         when too much waits."""
-        return self._put(PREDICT, served, texts, None)
+        size = sum(map(len, texts)) + A_TEXT * len(texts)
+        return self._put(PREDICT, served, texts, size, None)
 
     def alone(
-        self, kind: str, served: Served, text: str, call: Callable[[], Any]
+        self, kind: str, served: Served, text: str, size: float, call: Callable[[], Any]
     ) -> asyncio.Future[Any]:
-        """What the call gives, computed by itself; its text is held to the same limit."""
-        return self._put(kind, served, [text], call)
+        """What the call gives, computed by itself; its text is held to the same limit.
+
+        size: by which work of this kind grows.
+        """
+        return self._put(kind, served, [text], A_TEXT + size, call)
 
     def wait(self) -> float:
-        """Seconds that one more would wait, about."""
-        return sum(size * self._pace.get(kind, PACE) for kind, size in self._sizes.items())
+        """Seconds that one more would wait, about: by what waits, or by how long what is done now
+        has taken."""
+        rest = sum(size * self._pace.get(kind, PACE) for kind, size in self._sizes.items())
+        began = self._began
+        return rest if began is None else max(rest, time.perf_counter() - began)
+
+    def check(self) -> None:
+        """Raises `RequestError` when one more would wait too long."""
+        wait, most = self.wait(), self._limits.wait
+        if wait > most:
+            self._meters.refused.labels("queue").inc()
+            rule = f"a request waits at most {most:g} s, this one would {wait:.1f} s"
+            raise RequestError(503, rule, retry=wait)
 
     def close(self) -> None:
-        """The thread ends when nothing waits any more."""
+        """The thread ends when nothing waits any more; it is waited for as long as an answer is."""
         with self._some:
             self._ending = True
             self._some.notify()
-        self._thread.join()
+        self._thread.join(self._limits.timeout)
 
     def _put(
-        self, kind: str, served: Served, texts: Sequence[str], call: Callable[[], Any] | None
+        self,
+        what: str,
+        served: Served,
+        texts: Sequence[str],
+        size: float,
+        call: Callable[[], Any] | None,
     ) -> asyncio.Future[Any]:
-        wait = self.wait()
-        if wait > self._limits.wait:
-            self._meters.refused.labels("queue").inc()
-            most = self._limits.wait
-            rule = f"a request waits at most {most:g} s, this one would {wait:.1f} s"
-            raise RequestError(503, rule, retry=wait)
-        size = sum(map(len, texts)) + A_TEXT * len(texts)
-        job = Job(kind, served, texts, call, size, self._loop.create_future())
-        self._sizes[kind] += size
+        self.check()
+        kind = what, served.name
+        job = Job(kind, served, texts, call, max(1, int(size)), self._loop.create_future())
+        self._sizes[kind] += job.size
         with self._some:
             self._waiting.append(job)
             self._meters.waiting.set(len(self._waiting))
@@ -116,9 +132,10 @@ class Queue:
                     self._some.wait()
                 batch, gone = self._taken()
                 self._meters.waiting.set(len(self._waiting))
-            began = time.perf_counter()
+            self._began = began = time.perf_counter()
             answers = self._computed(batch) if batch else []
             seconds = time.perf_counter() - began
+            self._began = None
             self._loop.call_soon_threadsafe(self._deliver, batch, answers, gone, seconds)
 
     def _taken(self) -> tuple[list[Job], list[Job]]:
@@ -152,9 +169,7 @@ class Queue:
 
     def _together(self, batch: Sequence[Job]) -> list[Any]:
         texts = [text for job in batch for text in job.texts]
-        chances, tokens = batch[0].served.chances(texts, self._threads)
-        if int(tokens.max(initial=0)) > self._limits.tokens:
-            raise RequestError(422, "one of them")
+        chances, tokens = batch[0].served.chances(texts, self._threads, self._limits.tokens)
         found, end = [], 0
         for job in batch:
             begin, end = end, end + len(job.texts)
@@ -163,10 +178,10 @@ class Queue:
 
     def _alone(self, job: Job) -> Any:
         try:
+            if job.call is None:
+                return job.served.chances(job.texts, self._threads, self._limits.tokens)
             job.served.check(job.texts, self._limits.tokens)
-            if job.call is not None:
-                return job.call()
-            return job.served.chances(job.texts, self._threads)
+            return job.call()
         except Exception as error:
             return error
 
@@ -182,5 +197,5 @@ class Queue:
             pace = seconds / size
             before = self._pace.get(kind, pace)
             self._pace[kind] = before + NEWEST * (pace - before)
-            if kind == PREDICT:
+            if batch[0].call is None:
                 self._meters.batch.observe(sum(len(job.texts) for job in batch))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -20,8 +20,8 @@ from carryline.serving.protocol import Protocol
 from carryline.serving.settings import Settings
 
 WAITING = 2048  # connections that the system holds until they are taken
+START = 60  # seconds that a worker has until it answers its parent, on a machine that is busy
 IDLE = 30  # seconds that a connection stays open between requests
-SWITCH = 5e-4  # seconds after which a thread of Python gives way to another
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -49,13 +49,11 @@ def serve(
     if workers == 1:
         made = app.application(settings)
         ready()
-        sys.setswitchinterval(SWITCH)
         uvicorn.Server(configured(made, settings, 1)).run(sockets=[listener])
         return
-    settings.token()
-    Models(settings.models)  # what is wrong with one is said here, not by each worker
+    Models(settings.models, settings.threads)  # what is wrong is said here, not by each worker
     with tempfile.TemporaryDirectory() as meters, tempfile.TemporaryDirectory() as shared:
-        own = Settings(**{**settings.__dict__, "shared": shared})
+        own = replace(settings, shared=shared)
         os.environ |= {SEVERAL: meters, app.SETTINGS: own.to_json()}
         ready()
         named = f"{app.__name__}:{app.from_environment.__name__}"
@@ -78,5 +76,6 @@ def configured(made: object, settings: Settings, workers: int) -> uvicorn.Config
         proxy_headers=False,
         backlog=WAITING,
         timeout_keep_alive=IDLE,
+        timeout_worker_healthcheck=START,
         timeout_graceful_shutdown=int(settings.limits.timeout) + 1,
     )

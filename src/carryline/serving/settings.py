@@ -31,6 +31,11 @@ class Limits:
     timeout: float = 30.0
     head: int = 1 << 14
 
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 < value < 1 << 40:
+                raise ConfigError(f"{name} is more than 0, and no more than 2^40; it is {value}")
+
     def account(self) -> dict[str, float]:
         """Those that who asks should know."""
         return {"body": self.body, "texts": self.texts, "tokens": self.tokens}
@@ -39,7 +44,8 @@ class Limits:
 @dataclass(frozen=True)
 class Settings:
     """models: names and folders, the first one is asked where none is named; token_file: None, or
-    where the token stands; shared: a folder that the workers of one server have in common."""
+    where the token stands; shared: a folder that the workers of one server have in common; hosts:
+    the names by which it may be asked, None for any."""
 
     models: tuple[tuple[str, str], ...]
     limits: Limits = field(default_factory=Limits)
@@ -49,6 +55,7 @@ class Settings:
     quiet: bool = False
     token_file: str | None = None
     shared: str | None = None
+    hosts: tuple[str, ...] | None = None
 
     def token(self) -> str | None:
         """The bearer token, from the file or the environment; None for a server without.
@@ -81,6 +88,7 @@ class Settings:
         values = json.loads(text)
         values["limits"] = Limits(**values["limits"])
         values["models"] = tuple(map(tuple, values["models"]))
+        values["hosts"] = None if values["hosts"] is None else tuple(values["hosts"])
         return cls(**values)
 
 

@@ -14,10 +14,24 @@ export class Refusal extends Error {
 /** The server did not answer at all. */
 export class Away extends Error {}
 
-/** The bearer token, as long as this tab is open. */
+/** The bearer token, as long as this tab is open; or this page, where nothing may be stored. */
+let given = null;
 export const token = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
+  get() {
+    try {
+      return sessionStorage.getItem(KEY) ?? given;
+    } catch {
+      return given;
+    }
+  },
+  set(value) {
+    given = value;
+    try {
+      sessionStorage.setItem(KEY, value);
+    } catch {
+      // Blocked: it is kept until the page is left.
+    }
+  },
 };
 
 async function ask(path, body, signal) {

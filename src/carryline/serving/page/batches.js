@@ -6,6 +6,7 @@ import { pause } from "./dom.js";
 const AT_ONCE = 64; // texts of a request, so that there is progress to see
 const BESIDES = 512; // bytes of a request that are no texts
 const BUSY = 1000; // milliseconds to wait where the server does not say
+const TRIES = 3; // that one text alone may take too long, which others' work can be the cause of
 
 /** Answers of the texts from a place on, some at a time; null for one that the server does not take. */
 export async function* classified(texts, from, { model, limits }, signal) {
@@ -30,14 +31,16 @@ function cut(texts, begin, limits) {
 }
 
 async function answers(texts, model, signal) {
-  for (;;) {
+  for (let late = 1; ; ) {
     try {
       return (await json("/v1/predict", { texts, model }, signal)).answers;
     } catch (error) {
       if (error instanceof Away) await back(signal);
       else if (!(error instanceof Refusal)) throw error;
       else if (error.status === 503) await pause(error.retry ? 1000 * error.retry : BUSY, signal);
-      else if (![413, 422, 504].includes(error.status)) throw error;
+      else if (error.status === 504 && texts.length === 1) {
+        if (late++ === TRIES) throw error;
+      } else if (![413, 422, 504].includes(error.status)) throw error;
       else return halves(texts, model, signal);
     }
   }

@@ -17,7 +17,11 @@ const EXAMPLES = [
 export function history(use) {
   find("examples").replaceChildren(...EXAMPLES.map((text) => entry(text, use)));
   find("forget").addEventListener("click", () => {
-    localStorage.removeItem(KEY);
+    try {
+      localStorage.removeItem(KEY);
+    } catch {
+      // Blocked: there is nothing.
+    }
     show(use);
     find("text").focus();
   });

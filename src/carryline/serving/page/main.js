@@ -16,7 +16,10 @@ const SETTLED = 900; // after an answer until it is said aloud and the text is k
 const LONG = 2000; // characters; such a text is explained only when its writer rests
 const UNITS = 6;
 
-const page = { models: [], limits: {}, chosen: null, shown: new Map(), turn: new AbortController() };
+const page = {
+  models: [], limits: {}, chosen: null, shown: new Map(), turn: new AbortController(),
+  versions: new Set(),
+}; // prettier-ignore
 
 /** What is served. Asks for the token if the server wants one. */
 async function load() {
@@ -93,7 +96,11 @@ async function predict(model, text, signal) {
     const found = await json("/v1/predict", { text, model: model.name }, signal);
     signal.throwIfAborted();
     card.show(found.answers[0], text, performance.now() - began);
-    if (found.version !== model.version) load(); // the server has read a newer one
+    const seen = `${model.name} ${found.version}`;
+    if (found.version !== model.version && !page.versions.has(seen)) {
+      page.versions.add(seen); // once: while workers change over, they tell of different ones
+      load();
+    }
     return [model, found.answers[0]];
   } catch (error) {
     if (!(error instanceof Refusal) || error.status === 401) throw error;
