@@ -24,7 +24,9 @@ def models(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "both": {"linear": 1 << 12}, "ahead": {"bidirectional": False}
     }  # fmt: skip
     for name, settings in more.items():
-        made = TextClassifier(**SMALL, **settings).fit(*corpus, valid=0.2, threads=1)
+        made = TextClassifier(**SMALL, **settings).fit(
+            *corpus, valid=0.2, threads=1, baseline=False
+        )
         made.save(folder / name)
     return {name: folder / name for name in ("both", "ahead")}
 
