@@ -68,7 +68,7 @@ from carryline.errors import need
 @click.option(
     "--max-wait",
     type=click.FloatRange(min=0.001),
-    default=1.0,
+    default=2.0,
     show_default=True,
     metavar="SECONDS",
     help="That a request may have to wait; more are refused at once, with Retry-After.",

@@ -27,7 +27,7 @@ class Limits:
     body: int = 1 << 20
     texts: int = 256
     tokens: int = 20_000
-    wait: float = 1.0
+    wait: float = 2.0
     timeout: float = 30.0
     head: int = 1 << 14
 
