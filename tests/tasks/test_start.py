@@ -26,19 +26,19 @@ def lexicon_of(file: Path, hidden: int) -> Lexicon:
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({}, BOTH),
-        ({"bidirectional": False}, set(NAMES)),
-        ({"hidden": (5, 3)}, BOTH),
-        ({"hidden": (3, 5)}, set()),
-        ({"hidden": (6,)}, set()),
-        ({"cell": "carry"}, set()),
-        ({"cell": "gru"}, set()),
+        ({}, sorted(BOTH)),
+        ({"bidirectional": False}, NAMES),
+        ({"hidden": (5, 3)}, sorted(BOTH)),
+        ({"hidden": (3, 5)}, []),
+        ({"hidden": (6,)}, []),
+        ({"cell": "carry"}, []),
+        ({"cell": "gru"}, []),
     ],
     ids=str,
 )
-def test_where_the_layer_fits(settings: Any, wanted: set[str], tmp_path: Path) -> None:
+def test_where_the_layer_fits(settings: Any, wanted: list[str], tmp_path: Path) -> None:
     config = Config(embedding=8, hidden=(5,)).replace(**settings)
-    assert read_layer(config, lexicon_of(tmp_path / "v", 5)).keys() == wanted
+    assert read_layer(config, lexicon_of(tmp_path / "v", 5)).keys() == set(wanted)
     assert read_layer(config, lexicon_of(tmp_path / "w", 0)) == {}
     assert read_layer(config, None) == {}
 
