@@ -48,7 +48,7 @@ def test_a_column_of_any_kind(texts: Any) -> None:
         (np.array("a"), r"must have one dimension, they have the shape \(\)"),
         ("ab", "must be a list of strings, not one string"),
         (b"ab", "must be a list of strings, not one string"),
-        ({"a", "b"}, "must be a list, an array or a column, not a set"),
+        ({"a"}, "must be a list, an array or a column, not a set"),
         (7, "must be a list, an array or a column, not a int"),
         (None, "must be a list, an array or a column, not a NoneType"),
         ([["a"], ["b"]], r"every text must be a string, text 1 is \['a'\]"),
