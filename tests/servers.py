@@ -10,11 +10,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -24,6 +25,7 @@ from carryline.serving.app import application
 from carryline.serving.settings import Settings
 from commands import command
 
+Value = TypeVar("Value")
 TOKEN = "a token of some length"
 
 
@@ -114,6 +116,13 @@ def _answers(running: Running) -> bool:
         return running.ask("/readyz").status == 200
     except OSError:
         return False
+
+
+def in_a_loop(work: Coroutine[Any, Any, Value]) -> Value:
+    """What the coroutine gives, in an event loop of its own in a thread of its own: this one may
+    have a browser's loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def wait_until(true: Any, seconds: float) -> None:

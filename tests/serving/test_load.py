@@ -15,7 +15,7 @@ import pytest
 
 from carryline import TextClassifier
 from conftest import Corpus
-from servers import Client, Running, serving
+from servers import Client, Running, in_a_loop, serving
 
 TEXTS, CLIENTS = 100_000, 32
 
@@ -69,7 +69,7 @@ def test_every_one_of_100_000_answers_is_that_of_its_text_alone(
     async def all_of_them() -> int:
         return sum(await asyncio.gather(*map(client, range(CLIENTS))))
 
-    checked = asyncio.run(all_of_them())
+    checked = in_a_loop(all_of_them())
     assert checked >= TEXTS
 
 
@@ -97,7 +97,7 @@ def test_twice_as_much_as_it_can_carry(models: dict[str, Path], tmp_path: Path) 
             await asyncio.gather(*(client(found, end) for _ in range(48)))
             return found
 
-        found = asyncio.run(crowd())
+        found = in_a_loop(crowd())
         right = running.ask("/v1/predict", raw=body, method="POST").json["answers"]
     answered = [told for status, _, (_, told) in found if status == 200]
     refused = [(seconds, headers) for status, seconds, (headers, _) in found if status == 503]

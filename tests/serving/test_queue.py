@@ -20,7 +20,7 @@ from carryline.serving.models import Served
 from carryline.serving.queue import TEXTS, Queue
 from carryline.serving.refusal import RequestError
 from carryline.serving.settings import Limits, Settings
-from servers import Client, Running, threaded, wait_until
+from servers import Client, Running, in_a_loop, threaded, wait_until
 
 
 class Slow:
@@ -57,7 +57,7 @@ def inside(limits: Limits, test: Any) -> None:
         finally:
             await asyncio.to_thread(queue.close)
 
-    asyncio.run(running())
+    in_a_loop(running())
 
 
 def test_an_idle_queue_takes_one_a_busy_one_all_that_waits() -> None:
@@ -312,4 +312,4 @@ def test_one_connection_asks_again_and_again(server: Running) -> None:
             assert status == 200 and json.loads(content)["answers"]
         await client.close()
 
-    asyncio.run(asking())
+    in_a_loop(asking())

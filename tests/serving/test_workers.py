@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from carryline import TextClassifier, load
-from servers import TOKEN, Client, Running, serving, wait_until
+from servers import TOKEN, Client, Running, in_a_loop, serving, wait_until
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 PLAIN = json.dumps({"text": "good film"}).encode()
@@ -82,7 +82,7 @@ def test_a_new_version_without_a_dropped_request(
             await asyncio.gather(*clients)
             return statuses
 
-        assert asyncio.run(both_at_once()) == [200, 200]
+        assert in_a_loop(both_at_once()) == [200, 200]
         assert {chances for _, chances in seen} == expected
         versions = [version for version, _ in seen]
         assert len(set(versions)) == 2 and versions[0] == versions[-1]
@@ -142,7 +142,7 @@ def test_a_killed_worker_costs_only_what_it_held(
         os.kill(children(pid)[0], signal.SIGKILL)
         await asyncio.gather(*asked)
 
-    asyncio.run(crowd())
+    in_a_loop(crowd())
     assert lost <= 16  # a connection each that it held
     assert answered > 20 * 16
     wait_until(lambda: len(children(pid)) == 2, 20)
