@@ -48,7 +48,8 @@ def parquet_parts(path: Path, rows: int) -> Iterator[Table]:
 
 def _column(path: Path, groups: list[int], name: str) -> Any:
     with _file(path) as file:
-        return file.read_row_groups(groups, columns=[name]).column(name)
+        # One column: threads of pyarrow's own would have nothing to share.
+        return file.read_row_groups(groups, columns=[name], use_threads=False).column(name)
 
 
 def _values(
