@@ -306,3 +306,9 @@ def test_what_is_predicted_of_it_is_by_the_other_texts(weighted: bool) -> None:
         peer = LogisticRegression(C=FIRST.strength * 100 / total, tol=1e-8, max_iter=5_000)
         wanted = peer.fit(x[rest], targets[rest], sample_weight=own).predict_proba(x[held])
         np.testing.assert_allclose(found[held], wanted, atol=0.03)
+
+
+def test_what_is_worth_trying() -> None:
+    assert linear.worth_trying(1, True) == linear.worth_trying(20, True) == [*linear.BALANCES]
+    assert linear.worth_trying(77, True) == [*linear.BALANCES[:2]]
+    assert linear.worth_trying(1, False) == [linear.BALANCES[0], linear.BALANCES[-1]]

@@ -191,15 +191,15 @@ class _Fitting:
         self, parts: Parts, lexicon: Lexicon | None, number: int | None
     ) -> list[Linear]:
         """Those that there are to choose from, or one of them; without texts to choose by, the
-        first. Without vectors, bags among them, those that differ most: of two fits instead of four
-        IMDB's `small` loses nothing (docs/accuracy.md)."""
-        balances = [*linear.BALANCES] if lexicon else [linear.BALANCES[0], linear.BALANCES[-1]]
+        first."""
+        outputs = network.outputs(len(parts.classes))
+        balances = linear.worth_trying(outputs, lexicon is not None)
         if parts.valid is None:
             balances = [balances[number or 0]]
         train = parts.train
         weights = losses.text_weights(self.config, train.targets, len(parts.classes), train.weights)
         return linear.fit(
-            train.texts, train.targets, network.outputs(len(parts.classes)),
+            train.texts, train.targets, outputs,
             Bags(lexicon.vectors) if lexicon else None, balances,
             features=self.config.linear, threads=self.threads, weights=weights,
         )  # fmt: skip
