@@ -74,6 +74,8 @@ def server(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[bytes
                 break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
+        else:
+            raise ConfigError(f"{command[0]} answers within a minute, it did not")
         yield process
     finally:
         process.terminate()

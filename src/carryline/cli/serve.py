@@ -9,6 +9,9 @@ import click
 
 from carryline.cli import options
 from carryline.errors import need
+from carryline.serving.settings import Limits, Settings, named
+
+USUAL = Limits()
 
 
 @click.command("serve", short_help="Serve models over HTTP, with a page.")
@@ -44,7 +47,7 @@ from carryline.errors import need
 @click.option(
     "--max-body",
     type=click.IntRange(min=1),
-    default=1 << 20,
+    default=USUAL.body,
     show_default=True,
     metavar="BYTES",
     help="Of a request.",
@@ -52,7 +55,7 @@ from carryline.errors import need
 @click.option(
     "--max-texts",
     type=click.IntRange(min=1),
-    default=256,
+    default=USUAL.texts,
     show_default=True,
     metavar="N",
     help="Of a request.",
@@ -60,7 +63,7 @@ from carryline.errors import need
 @click.option(
     "--max-tokens",
     type=click.IntRange(min=1),
-    default=20_000,
+    default=USUAL.tokens,
     show_default=True,
     metavar="N",
     help="Of a text.",
@@ -68,7 +71,7 @@ from carryline.errors import need
 @click.option(
     "--max-wait",
     type=click.FloatRange(min=0.001),
-    default=2.0,
+    default=USUAL.wait,
     show_default=True,
     metavar="SECONDS",
     help="That a request may have to wait; more are refused at once, with Retry-After.",
@@ -76,7 +79,7 @@ from carryline.errors import need
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.001),
-    default=30.0,
+    default=USUAL.timeout,
     show_default=True,
     metavar="SECONDS",
     help="Until a request is given up.",
@@ -113,7 +116,6 @@ def command(
     for package in ("starlette", "uvicorn", "httptools", "prometheus_client"):
         need(package, "serve", "carryline serve")
     from carryline.serving.run import bound, serve
-    from carryline.serving.settings import Limits, Settings, named
 
     limits = Limits(max_body, max_texts, max_tokens, max_wait, timeout)
     settings = Settings(named(models), limits, threads, reload, log_texts, quiet, token_file)

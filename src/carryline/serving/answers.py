@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 
 from carryline.errors import DataError, ModelError
 from carryline.serving.asked import Explain, Inspect, Predict, Stream
+from carryline.serving.guard import CLOSED
 from carryline.serving.models import Served
 from carryline.serving.refusal import GoneError, RequestError
 from carryline.text.data import key
@@ -28,10 +29,8 @@ Value = TypeVar("Value")
 STREAMED = 2_000
 A_WORD = 6  # characters, about
 AT_ONCE = 32  # words whose probabilities are computed together
-_REPORT = (  # a report has its style within
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
+# A report has its style within.
+_REPORT = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {CLOSED}"
 
 
 def state(request: Request) -> State:

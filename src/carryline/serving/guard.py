@@ -30,12 +30,13 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 OPEN = {"/", "/docs", "/healthz", "/readyz"}
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _LEFT = 499  # what nginx calls it when the asker leaves
+CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # of every policy
 POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    f"connect-src 'self'; {CLOSED}"
 )
 HEADERS = (
-    (b"content-security-policy", POLICY),
+    (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),

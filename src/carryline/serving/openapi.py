@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from carryline.serving.asked import UNITS
 from carryline.serving.models import Models
 from carryline.text.data import key
 
@@ -30,7 +31,7 @@ def document(names: list[str], classes: list[str]) -> Schema:
         },
         "paths": _paths(names, classes),
         "components": {
-            "schemas": _schemas(names),
+            "schemas": {**_bodies(names), **_answers()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
@@ -182,59 +183,67 @@ def _list(of: Schema) -> Schema:
     return {"type": "array", "items": of}
 
 
-def _schemas(names: list[str]) -> Schema:
-    string, number, whole = {"type": "string"}, {"type": "number"}, {"type": "integer"}
-    or_none = {"type": ["string", "null"]}
-    chance = {"type": "number", "minimum": 0, "maximum": 1}
-    chances = {"type": "object", "additionalProperties": chance}
-    model = {"type": "string", "enum": names, "default": names[0]}
-    signed = {"model": string, "version": string}
-    answer = _object(
-        "label probability probabilities tokens",
-        label=or_none, probability=chance, probabilities=chances, tokens=whole,
-    )  # fmt: skip
-    span = _object(
-        "text begin end part linear recurrent", text=string, begin=whole, end=whole, part=number,
-        linear=number, recurrent=number, after=_list(chance),
-    )  # fmt: skip
-    text = {"type": "string", "description": "an empty one has an answer, too"}
-    either = [{"required": ["text"]}, {"required": ["texts"]}]
+_STRING, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+_CHANCE = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _bodies(names: list[str]) -> Schema:
+    """What is asked."""
+    model = _STRING | {"enum": names, "default": names[0]}
+    text = _STRING | {"description": "an empty one has an answer, too"}
     predict = _asked(
-        "", text=text, texts=_list(string), model=model, abstain_below=chance | {"default": 0}
+        "", text=text, texts=_list(_STRING), model=model, abstain_below=_CHANCE | {"default": 0}
     )
     label = {"type": ["string", "number", "boolean"], "description": "one of the model's"}
-    layer = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1}
+    layer = _WHOLE | {"minimum": 1, "maximum": 1000, "default": 1}
     return {
-        "Predict": predict | {"oneOf": either},
-        "Predicted": _object("model version answers", **signed, answers=_list(answer)),
+        "Predict": predict | {"oneOf": [{"required": ["text"]}, {"required": ["texts"]}]},
         "Explain": _asked(
             "text", text=text, model=model, label=label,
             way={"enum": ["gradients", "occlusion"], "default": "gradients"},
             by={"enum": ["words", "sentences"], "default": "words"},
         ),
+        "Inspect": _asked(
+            "text", text=text, model=model, layer=layer,
+            units=layer | {"maximum": UNITS, "default": 6},
+            direction={"enum": ["forward", "backward"], "default": "forward"},
+        ),
+        "Stream": _asked("text", text=text, model=model),
+    }  # fmt: skip
+
+
+def _answers() -> Schema:
+    """What is given."""
+    signed = {"model": _STRING, "version": _STRING}
+    answer = _object(
+        "label probability probabilities tokens", label={"type": ["string", "null"]},
+        probability=_CHANCE, tokens=_WHOLE,
+        probabilities={"type": "object", "additionalProperties": _CHANCE},
+    )  # fmt: skip
+    span = _object(
+        "text begin end part linear recurrent", text=_STRING, begin=_WHOLE, end=_WHOLE,
+        part=_NUMBER, linear=_NUMBER, recurrent=_NUMBER, after=_list(_CHANCE),
+    )  # fmt: skip
+    error = _object("status rule id", status=_WHOLE, rule=_STRING, id=_STRING)
+    return {
+        "Predicted": _object("model version answers", **signed, answers=_list(answer)),
         "Explained": _object(
             "model version text label probability classes probabilities score rest way spans",
-            **signed, text=string, label={}, probability=chance, classes=_list({}),
-            probabilities=_list(chance), score=number, rest=number, way=string, spans=_list(span),
-        ),
-        "Inspect": _asked(
-            "text", text=text, model=model, layer=layer, units=layer | {"default": 6},
-            direction={"enum": ["forward", "backward"], "default": "forward"},
+            **signed, text=_STRING, label={}, probability=_CHANCE, classes=_list({}),
+            probabilities=_list(_CHANCE), score=_NUMBER, rest=_NUMBER, way=_STRING,
+            spans=_list(span),
         ),
         "Inspected": _object(
             "model version cell layer direction pieces units states",
-            **signed, cell=string, layer=whole, direction=string, pieces=_list(string),
-            units=_list(whole), states=_list(_list(number)), carry=_list(_list(number)),
+            **signed, cell=_STRING, layer=_WHOLE, direction=_STRING, pieces=_list(_STRING),
+            units=_list(_WHOLE), states=_list(_list(_NUMBER)), carry=_list(_list(_NUMBER)),
         ),
-        "Event": _object("event data", event=string, data=string),
-        "Stream": _asked("text", text=text, model=model),
+        "Event": _object("event data", event=_STRING, data=_STRING),
         "Served": _object(
             "models reload limits", models=_list({"type": "object"}), reload={"type": "boolean"},
             limits={"type": "object"},
         ),
-        "Reloaded": _object("model version before", **signed, before=string),
-        "Status": _object("status", status=string, wait=number),
-        "Error": _object(
-            "error", error=_object("status rule id", status=whole, rule=string, id=string)
-        ),
+        "Reloaded": _object("model version before", **signed, before=_STRING),
+        "Status": _object("status", status=_STRING, wait=_NUMBER),
+        "Error": _object("error", error=error),
     }  # fmt: skip
