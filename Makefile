@@ -34,7 +34,8 @@ types: .venv/bench
 	$(BIN)/mypy
 
 pytest: .venv/bench
-	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	CARRYLINE_WHEEL="$$(ls dist/carryline-*.whl)" $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  --no-loadscope-reorder $(PYTEST)
 
 # The kernels' tests with kernels that stop at an access out of bounds and at undefined behaviour.
 # Built for g++. Blocks then begin on cache lines (redzone), as memory.py promises, and end with
@@ -46,7 +47,7 @@ sanitize: .venv/installed
 	PYTHONPATH=$(CURDIR)/build/sanitize/site ASAN_OPTIONS=detect_leaks=0:redzone=256 \
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  $(BIN)/python -m pytest -q --capture=sys \
+	  $(BIN)/python -m pytest -q -n 2 --dist loadfile --capture=sys \
 	  tests/recurrence tests/model/test_network.py tests/nn/test_modules.py \
 	  tests/training/test_adam.py tests/training/test_stages.py tests/training/test_vectors.py \
 	  tests/training/test_linear.py tests/training/test_language.py \

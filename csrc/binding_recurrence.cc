@@ -139,7 +139,8 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
                          Array<const T, 2> states, Array<const T, 3> saved,
                          Array<const T, 3> h_first, Array<const T, 3> c_first,
                          Array<const T, 2> weight_hh, Maybe<Array<const T, 2>> weight_ch, Maybe<Index> row,
-                         Array<T, 3> d_h, Array<T, 3> d_c, bool by_first, Array<T, 3> d_projected, Array<T, 3> d_weight_hh,
+                         Array<T, 3> d_h, Array<T, 3> d_c, bool by_first, bool by_weights,
+                         Array<T, 3> d_projected, Array<T, 3> d_weight_hh,
                          Maybe<Array<T, 3>> d_weight_ch, Array<T, 3> d_bias, bool brief,
                          int threads) {
   const auto& k = chosen<T>(brief);
@@ -187,7 +188,7 @@ void recurrence_backward(int cell, Starts starts, Maybe<Array<const T, 2>> d_sta
     a.h_first = h_first.data() + own, a.c_first = c_first.data() + own;
     a.weight_hh = weight_hh.data() + d * weight_hh.shape(1);
     if (weight_ch) a.weight_ch = weight_ch->data() + d * weight_ch->shape(1);
-    a.d_h = d_h.data() + own, a.d_c = d_c.data() + own, a.by_first = by_first;
+    a.d_h = d_h.data() + own, a.d_c = d_c.data() + own, a.by_first = by_first, a.by_weights = by_weights;
     a.row = data(row);
     a.d_projected = by_projected.at(part) + d * rows * width;
     a.rows = int64_t(rows);
@@ -216,7 +217,7 @@ template <class T> void define_recurrence(nb::module_& m) {
         none("states"), none("largest"), none("where"), none("mean"), none("saved"), "brief"_a, "threads"_a);
   m.def("recurrence_backward", &recurrence_backward<T>, "cell"_a, own("starts"), none("d_states"),
         none("d_largest"), none("where"), none("d_mean"), own("states"), own("saved"), own("h_first"), own("c_first"), own("weight_hh"), none("weight_ch"),
-        none("row"), own("d_h"), own("d_c"), "by_first"_a, own("d_projected"), own("d_weight_hh"), none("d_weight_ch"),
+        none("row"), own("d_h"), own("d_c"), "by_first"_a, "by_weights"_a, own("d_projected"), own("d_weight_hh"), none("d_weight_ch"),
         own("d_bias"), "brief"_a, "threads"_a);
   m.def("pack_products", &pack_products<T>, "cell"_a, own("weights"), own("packed"), "brief"_a, "threads"_a);
 }

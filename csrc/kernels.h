@@ -78,6 +78,7 @@ template <class T> struct BackwardArgs {
   const T* weight_ch;         // packed, see pack_panels; carry only
   T* d_h;                     // [ranks, hidden] gradient of the final state, on return of the first
   bool by_first;              // whether that is wanted: if not, what is returned is not it
+  bool by_weights;            // whether those by weights and biases are: if not, nothing is added to them
   T* d_c;                     // the same of the carry
   const int32_t* row;         // [tokens] row of the projection a token read; null: its position
   T* d_projected;             // [rows, gates * hidden]

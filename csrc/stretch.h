@@ -72,6 +72,13 @@ template <template <class> class Cell, class T, class O> struct Stretch {
 
   // Adds all that is here to the gradients.
   void flush() {
+    if (args.by_weights) add_outers();
+    add_sums();
+    count = 0;
+  }
+
+  // To the gradients of the weights.
+  void add_outers() {
     if constexpr (brief) make_columns();
     RowsAhead rows{*this};
     for (int64_t l = 0; l < left_panels; ++l) {
@@ -86,8 +93,6 @@ template <template <class> class Cell, class T, class O> struct Stretch {
                           terms<O>(count), sum_ch.at + (p * hidden + first) * lanes<T>);
       }
     }
-    add_sums();
-    count = 0;
   }
 
   // Rows of the projection's gradient lie anywhere in some megabytes: those of the slots up to `end` are
@@ -136,6 +141,7 @@ template <template <class> class Cell, class T, class O> struct Stretch {
     flush();
     for (int64_t row = 0; args.row && row < args.rows; ++row)
       if (!begun.at[row]) memset(args.d_projected + row * C::gates * hidden, 0, size_t(C::gates * hidden) * sizeof(T));
+    if (!args.by_weights) return;
     each_block<T>(hidden, [&](int64_t block, auto n) {
       const int64_t p = block / blocks, j = block * lanes<T>;
       for (int g = 0; g < C::products; ++g)

@@ -214,6 +214,31 @@ def test_a_number_that_is_none_stays_one(instruction_set: str, cell: Cell) -> No
     assert np.isnan(states[1:]).all()
 
 
+@pytest.mark.parametrize("precision", kernels.PRECISIONS)
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_the_way_back_without_the_weights(instruction_set: str, cell: Cell, precision: str) -> None:
+    """The same gradients by the input to the bit, and nothing added for what is not wanted."""
+    case = Case(cell, [9, 30, 0, 17] * 9, 5, 21, 2, np.float32)
+    plan, order = case.plan, case.plan.order
+    layer = kernels.Layer(cell, case.layer, precision)
+    projected = layer.project(case.x, 1)
+    first = case.h[:, order], case.c[:, order]
+    trace = layer.forward(plan, projected, None, *first, states=True, save=True, threads=1)
+
+    def back(by_weights: bool) -> kernels.Steps:
+        return layer.walk_back(
+            plan, trace, plan.tokens, None, case.d_states, case.d_h, case.d_c,
+            by_weights=by_weights, threads=1,
+        )  # fmt: skip
+
+    whole, found = back(True), back(False)
+    for name in ("projected", "h", "c"):
+        assert (getattr(found, name) == getattr(whole, name)).all(), name
+    for name in ("recurrent", "carry", "bias"):
+        if getattr(whole, name) is not None:
+            assert not getattr(found, name).any() and getattr(whole, name).any(), name
+
+
 def test_a_precision_that_is_none_is_refused() -> None:
     layer = random_layer(np.random.default_rng(0), cells.LSTM, 2, 2, 1, np.float64)
     with pytest.raises(ValueError, match="fp32, bf16, not 'fp16'"):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.network import PAD, Network
-from carryline.recurrence import kernels, memory
+from carryline.recurrence import memory
 from carryline.recurrence.ragged import Plan
 from carryline.training import model
 from carryline.training.stages import Back, Gradients, States, Way
@@ -55,41 +55,40 @@ def _along(network: Network, x: Array, scales: Array, d: Array, threads: int) ->
     """[tokens]: x · dz(a x)/dx summed over the scales a, of logits z each time in a direction d.
 
     x is read through W x alone, made once: W (a x) is a (W x), and x · dz/dx is W x · dz/d(W x).
-    That leaves the products with U and its gradient alone.
+    That leaves the products with U. The texts are equally long, so a token's places in all of them
+    lie side by side.
     """
     texts, tokens = len(scales), len(x)
     layer = network.layers[0]
-    projected = layer.project(x, threads)
     bias = layer.project(np.zeros_like(x[:1]), threads)
-    own = projected - bias
-    along = memory.empty((len(own), texts, *own.shape[1:]), np.float32)  # [directions, texts, …]
-    np.multiply(scales[:, None, None], own[:, None], out=along)
+    own = layer.project(x, threads) - bias
+    along = memory.empty((len(own), tokens, texts, own.shape[-1]), np.float32)
+    np.multiply(scales[:, None], own[:, :, None], out=along)
     along += bias[:, None]
     plan = Plan(np.arange(texts + 1, dtype=np.int64) * tokens)
-    row = plan.time_major(np.arange(texts * tokens, dtype=np.int32))
     way = Way()
-    states = way(_first(network, plan, along.reshape(len(own), texts * tokens, -1), row, threads))
+    states = way(_first(network, plan, along.reshape(len(own), plan.tokens, -1), tokens, threads))
     model.above(network.config, network.weights, states, plan, way, threads)
-    by_projected, _ = way.back(d[plan.order])
-    by_own = by_projected.reshape(len(own), texts, tokens, -1)
-    found: Array = np.einsum("dtg,dtg->t", by_own.sum(axis=1), own, dtype=np.float64)
+    by_own, _ = way.back(d)
+    found: Array = np.einsum("dtg,dtg->t", by_own, own, dtype=np.float64)
     return found
 
 
 def _first(
-    network: Network, plan: Plan, projected: Array, row: kernels.Rows, threads: int
+    network: Network, plan: Plan, projected: Array, tokens: int, threads: int
 ) -> tuple[States, Back]:
-    """The first layer from its W x + b on, as a stage whose input that is."""
+    """The first layer from its W x + b on, as a stage: its gradient is summed over the texts."""
     layer, pool = network.layers[0], model.pooled(network.config, 0)
     zeros = np.zeros((len(projected), plan.texts, layer.hidden), np.float32)
     trace = layer.forward(
-        plan, projected, row, zeros, zeros, states=True, save=True, threads=threads, pool=pool
+        plan, projected, None, zeros, zeros, states=True, save=True, threads=threads, pool=pool
     )
 
     def back(d: States) -> tuple[Array, Gradients]:
+        token = np.repeat(np.arange(tokens, dtype=np.int32), plan.texts)
         found = layer.walk_back(
-            plan, trace, projected.shape[1], row, d.all, zeros if d.last is None else d.last, zeros,
-            d_largest=d.largest, d_mean=d.mean, by_first=False, threads=threads,
+            plan, trace, tokens, token, d.all, zeros if d.last is None else d.last, zeros,
+            d_largest=d.largest, d_mean=d.mean, by_first=False, by_weights=False, threads=threads,
         )  # fmt: skip
         return found.projected, {}
 

@@ -286,9 +286,14 @@ class Layer:
         d_largest: Array | None = None,
         d_mean: Array | None = None,
         by_first: bool = True,
+        by_weights: bool = True,
         threads: int,
     ) -> Steps:
-        """The time loop's share of `backward`, which has the arguments; rows: of `projected`."""
+        """The time loop's share of `backward`, which has the arguments; rows: of `projected`.
+
+        by_weights: whether those by U, the carry's weights and the biases are wanted: zeros if not,
+        and a third of the products saved. row: a row of `projected` gets the sum of its tokens'.
+        """
         assert trace.states is not None and trace.saved is not None
         _, recurrent, carry = self._backward_weights()
         cell, hidden, count = self.cell, self.hidden, len(self.directions)
@@ -303,8 +308,8 @@ class Layer:
         _kernels.recurrence_backward(
             cell.number, plan.starts, d_states, d_largest,
             None if d_largest is None else trace.where, d_mean, trace.states, trace.saved,
-            trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, by_first, d_projected,
-            d_recurrent, d_carry, d_bias, self._brief, threads,
+            trace.h_first, trace.c_first, recurrent, carry, row, d_h, d_c, by_first, by_weights,
+            d_projected, d_recurrent, d_carry, d_bias, self._brief, threads,
         )  # fmt: skip
         return Steps(d_projected, d_recurrent, d_carry, d_bias, d_h, d_c)
 
