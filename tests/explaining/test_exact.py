@@ -10,7 +10,7 @@ import pytest
 from carryline.explaining import exact
 from carryline.model.linear import Linear
 from carryline.text.bags import Bags
-from carryline.text.vectors import Vectors, words_of
+from carryline.text.vectors import Vectors
 from carryline.training import linear
 from lexicons import vectors_file
 
@@ -39,7 +39,7 @@ def part(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("text", [*TEXTS, "Film, the FILM: the film"])
 def test_parts_add_up(part: Linear, text: str) -> None:
     """To the logits: sums of float32 in another order, of magnitudes below 10."""
-    each = exact.parts(part, text, len(words_of(text)), 1)
+    each = exact.parts(part, text, 1)
     np.testing.assert_allclose(
         each.sum(axis=0) + part.arrays["bias"], part.logits([text], 1)[0], rtol=0, atol=1e-5
     )
@@ -50,16 +50,16 @@ def test_a_pair_is_of_both_its_words(part: Linear) -> None:
     arrays = {name: np.zeros_like(a) if name.endswith("weight") else a
               for name, a in part.arrays.items()}  # fmt: skip
     alone = Linear(arrays, part.bags)
-    place = alone.ngrams.places("good film")[0]
+    place = alone.ngrams.places(["good", "film"])[0]
     pair = place.features[place.share == 0.5][0]
     arrays["words.weight"][pair] = 1.0
-    each = exact.parts(Linear(arrays, part.bags), "good film", 2, 1)
+    each = exact.parts(Linear(arrays, part.bags), "good film", 1)
     assert (each[0] == each[1]).all() and (each[0] > 0).all()
 
 
 def test_a_word_that_comes_again_has_an_even_part_each_time(part: Linear) -> None:
     arrays = {name: np.zeros_like(a) if name.startswith(("bags.w", "words.w")) else a
               for name, a in part.arrays.items()}  # fmt: skip
-    each = exact.parts(Linear(arrays, part.bags), "film good film", 3, 1)  # by characters alone
+    each = exact.parts(Linear(arrays, part.bags), "film good film", 1)  # by characters alone
     np.testing.assert_allclose(each[0], each[2], rtol=1e-12)
     assert (each[0] != 0).any()

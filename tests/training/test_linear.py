@@ -148,7 +148,7 @@ def test_uneven_ngrams_are_as_if_multiplied_by_their_ratio(weighted: bool) -> No
 def test_ngrams_that_are_everywhere_alike_tell_nothing() -> None:
     part = linear.fit(["a b", "a c"] * 9, np.array([0, 1] * 9), 1, None,
                       [linear.Balance(4.0, 4.0, 0.5)], features=99)[0]  # fmt: skip
-    place = part.ngrams.places("a")[0]
+    place = part.ngrams.places(["a"])[0]
     assert (part.arrays["words.weight"][place.features] == 0).all()
     assert np.isfinite(part.logits(["a b", "x", ""], 1)).all()
     nothing = linear.fit(["a", "a"], np.array([0, 1]), 1, None,

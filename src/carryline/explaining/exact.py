@@ -8,6 +8,7 @@ word has its share of the means, and of the largest and smallest values those th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,23 @@ from numpy.typing import NDArray
 from carryline.model.linear import Linear
 from carryline.text.bags import Bags
 from carryline.text.ngrams import Place
+from carryline.text.vectors import words_of
 
 Array = NDArray[Any]
 
 
-def parts(linear: Linear, text: str, words: int, threads: int) -> Array:
+def parts(linear: Linear, text: str, threads: int) -> Array:
     """[words, outputs] float64, of the words that `vectors.words_of` cuts; but for rounding they
     and the bias add up to `linear.logits`."""
-    outputs = len(linear.arrays["bias"])
-    found = np.zeros((words, outputs))
-    kinds = zip(linear.ngrams([text], threads), linear.ngrams.places(text), strict=True)
+    words = words_of(text)
+    found = np.zeros((len(words), len(linear.arrays["bias"])))
+    kinds = zip(linear.ngrams([text], threads), linear.ngrams.places(words), strict=True)
     for (block, place), name in zip(kinds, ("words", "characters"), strict=True):
         each = np.zeros(block.width)
         each[block.ids] = block.values
         _share_out(found, place, each, linear.arrays[f"{name}.weight"])
     if linear.bags is not None:
-        _add_bag(found, linear.bags, text, linear.arrays["bags.weight"])
+        _add_bag(found, linear.bags, words, linear.arrays["bags.weight"])
     return found
 
 
@@ -42,8 +44,8 @@ def _share_out(found: Array, place: Place, values: Array, weight: Array) -> None
     np.add.at(found, place.words, here * weight[place.features])
 
 
-def _add_bag(found: Array, bags: Bags, text: str, weight: Array) -> None:
-    rows, words = bags.places(text)
+def _add_bag(found: Array, bags: Bags, words: Sequence[str], weight: Array) -> None:
+    rows, own_words = bags.places(words)
     if not len(rows):
         return
     x, rare = bags.vectors.matrix[rows].astype(np.float64), bags.rarity[rows].astype(np.float64)
@@ -52,4 +54,4 @@ def _add_bag(found: Array, bags: Bags, text: str, weight: Array) -> None:
     columns = np.arange(x.shape[1])
     for where, by in ((x.argmax(axis=0), by_largest), (x.argmin(axis=0), by_smallest)):
         np.add.at(own, where, x[where, columns][:, None] * by.T)
-    np.add.at(found, words, own)
+    np.add.at(found, own_words, own)

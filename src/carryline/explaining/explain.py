@@ -81,24 +81,23 @@ class Explainer:
     def _spans(
         self, units: Units, groups: Sequence[range], direction: Array, way: str
     ) -> tuple[Span, ...]:
-        linear = self._linear(units, direction)
+        starts = [group.start for group in groups]
+        linear = np.add.reduceat(self._linear(units, direction), starts).tolist() if starts else []
         recurrent = self._recurrent(units, groups, direction, way)
+        begins = [units.bounds[start][0] for start in starts]
         ends = [units.bounds[group.stop - 1][1] for group in groups]
         after = self._after(units, ends)
         return tuple(
-            Span(
-                units.bounds[group.start][0], end,
-                float(linear[group.start : group.stop].sum()), float(part), chances,
-            )
-            for group, end, part, chances in zip(groups, ends, recurrent, after, strict=True)
-        )  # fmt: skip
+            Span(*each)
+            for each in zip(begins, ends, linear, recurrent.tolist(), after, strict=True)
+        )
 
     def _linear(self, units: Units, direction: Array) -> Array:
         """[words]: white space has no part, it is no word of this one."""
         found = np.zeros(len(units))
         if self.linear is not None:
             own = [number for number, word in enumerate(units.words) if not word.isspace()]
-            found[own] = exact.parts(self.linear, units.text, len(own), self.threads) @ direction
+            found[own] = exact.parts(self.linear, units.text, self.threads) @ direction
         return found
 
     def _recurrent(
@@ -111,8 +110,10 @@ class Explainer:
             return occlusion.parts(self.network, rows, groups, direction, self.threads)
         each = gradients.parts(self.network, rows.values, direction, self.threads)
         so_far = np.concatenate([[0.0], np.cumsum(each)])
-        bounds = [(rows.offsets[group.start], rows.offsets[group.stop]) for group in groups]
-        return np.array([so_far[end] - so_far[begin] for begin, end in bounds])
+        words = np.array([(group.start, group.stop) for group in groups], np.int64).reshape(-1, 2)
+        begin, end = rows.offsets[words].T
+        found: Array = so_far[end] - so_far[begin]
+        return found
 
     def _after(self, units: Units, ends: Sequence[int]) -> list[tuple[float, ...] | None]:
         """The probabilities of the text up to each end, where the model reads one way."""

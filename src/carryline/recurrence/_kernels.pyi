@@ -119,6 +119,7 @@ def recurrence_backward(
     d_h: _Array,
     d_c: _Array,
     by_first: bool,
+    by_weights: bool,
     d_projected: _Array,
     d_weight_hh: _Array,
     d_weight_ch: _Array | None,

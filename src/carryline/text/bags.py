@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from carryline.recurrence import _kernels
 from carryline.text.cut import Texts, cut_of, spread
-from carryline.text.vectors import Vectors, words_in, words_of
+from carryline.text.vectors import Vectors, words_in
 
 PARTS = 4
 RARE = 1e-3  # a
@@ -52,9 +52,9 @@ class Bags:
         _kernels.bags(self.vectors.matrix, self.rarity, ids, offsets, out, threads)
         return out
 
-    def places(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of a text's known words, and which of its words each is."""
-        rows = [self.vectors.by_word.get(word, -1) for word in words_of(text)]
+    def places(self, words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of the known ones among a text's words, and which of these each is."""
+        rows = [self.vectors.by_word.get(word, -1) for word in words]
         found = np.array(rows, np.int64)
         there = np.flatnonzero(found >= 0)
         return found[there], there

@@ -25,7 +25,7 @@ from carryline.recurrence import _kernels
 from carryline.recurrence.ragged import offsets_of
 from carryline.recurrence.sparse import Sparse
 from carryline.text.cut import Cut, Texts, cut_of, joined
-from carryline.text.vectors import words_in, words_of
+from carryline.text.vectors import words_in
 
 Keys = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
@@ -98,12 +98,11 @@ class Ngrams:
         strings = _kernels.weigh(*cut.by_text, *joined(numbers, np.int32), characters.idf, threads)
         return Sparse(*pairs, width=len(words.keys)), Sparse(*strings, width=len(characters.keys))
 
-    def places(self, text: str) -> tuple[Place, Place]:
-        """Of words and pairs, and of characters, by the words that `vectors.words_of` cuts."""
-        own = words_of(text)
-        encoded = [word.encode() for word in own]
+    def places(self, words: Sequence[str]) -> tuple[Place, Place]:
+        """Of words and pairs, and of characters, in a text of these words (`vectors.words_of`)."""
+        encoded = [word.encode() for word in words]
         content = np.frombuffer(bytearray().join(encoded), np.uint8)
-        offsets, count = offsets_of([len(word) for word in encoded]), len(own)
+        offsets, count = offsets_of([len(word) for word in encoded]), len(words)
         keys = _kernels.word_keys(content, offsets)
         one = np.arange(count, dtype=np.int32), offsets_of([count])
         pairs, _ = _kernels.pair_keys(*one, keys, np.arange(count + 1, dtype=np.int64))
