@@ -29,7 +29,7 @@ import numpy as np
 import common
 import text_sets
 from carryline import TextClassifier, bench, load
-from carryline.errors import CarrylineError
+from carryline.errors import CarrylineError, ConfigError
 from carryline.evaluation import pictures
 from carryline.explaining.explanation import Explanation, Span
 from common import Result
@@ -75,6 +75,18 @@ def explained(
     one = found["gradients"]
     yield "linear part", None, one, ordered(one, lambda span: span.linear)
     yield "random", None, one, rng.permutation(ordered(one, lambda span: 0.0)).tolist()
+
+
+def chosen(of: text_sets.Part, asked: argparse.Namespace) -> list[str]:
+    """Raises `ConfigError` when no text has so many words."""
+    near = list(range(len(of.texts)))
+    if asked.words:
+        lengths = [len(text.split()) for text in of.texts]
+        near = [i for i in near if abs(lengths[i] - asked.words) <= asked.words / 10]
+    if not near:
+        raise ConfigError(f"--words must be those of some text, none has {asked.words}")
+    rows = text_sets.draw([of.labels[i] for i in near], asked.texts, asked.seed)
+    return [of.texts[near[row]] for row in rows]
 
 
 def measured(classifier: TextClassifier, texts: Sequence[str], seed: int) -> Result:
@@ -142,6 +154,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--model", action="append", default=[], metavar="SET=FOLDER",
         help="a model that was trained without the texts of --validate")  # fmt: skip
     add("--texts", type=common.positive, default=300, help="of each set")
+    add("--words", type=int, default=0, help="only texts of so many, a tenth more or less")
     add("--seed", type=int, default=0)
     add("--out", type=Path, metavar="FILE", help="draw the curves there (matplotlib)")
     return parser.parse_args(given)
@@ -161,8 +174,7 @@ def main(given: Sequence[str] | None = None) -> int:
             else:
                 classifier = TextClassifier(seed=asked.seed)
                 classifier.fit(found.train.texts, found.train.labels, baseline=False)
-            rows = text_sets.draw(found.test.labels, asked.texts, asked.seed)
-            texts = [found.test.texts[row] for row in rows]
+            texts = chosen(found.test, asked)
             ways = measured(classifier, texts, asked.seed)
             result["sets"][name] = {"texts": len(texts), "ways": ways}
         if asked.out:

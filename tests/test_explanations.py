@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from carryline import TextClassifier
+from carryline.errors import ConfigError
 from carryline.explaining.explanation import Explanation, Span
 from commands import PNG, sentences, write
 
@@ -17,6 +18,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # as when one of them is run
 
 import explanations  # noqa: E402
+import text_sets  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +75,11 @@ def test_curves_begin_and_end_alike(folder: Path) -> None:
     away, left = explanations.curves(classifier, found, order)
     assert away[0] == left[-1] == np.float32(found.probability)
     assert away[-1] == left[0]
+
+
+def test_texts_of_so_many_words() -> None:
+    part = text_sets.Part(["a b", "a b c d e", "a " * 11, "b " * 9], [0, 1, 0, 1])
+    given = explanations.arguments(["--words", "10"])
+    assert sorted(explanations.chosen(part, given)) == ["a " * 11, "b " * 9]
+    with pytest.raises(ConfigError, match="--words"):
+        explanations.chosen(part, explanations.arguments(["--words", "30"]))
