@@ -181,6 +181,22 @@ def test_bytes_after_a_request_do_not_cut_off_its_answer(
     assert b"HTTP/1.1 200 " in said(small, head + body + b"\r\n")
 
 
+def test_little_is_read_at_once(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though more is there; into what would fit it all, memory breaks up."""
+    sizes: list[int] = []
+    received = protocol.Protocol.data_received
+
+    def slow(self: protocol.Protocol, data: bytes) -> None:
+        sizes.append(len(data))
+        time.sleep(0.01)  # meanwhile more comes
+        received(self, data)
+
+    monkeypatch.setattr(protocol.Protocol, "data_received", slow)
+    with threaded(Settings((("both", str(models["both"])),), Limits(), 1, quiet=True)) as running:
+        assert running.ask("/v1/predict", {"text": "word " * 100_000}).status == 422  # all is read
+    assert sum(sizes) > 500_000 and max(sizes) == protocol.AT_ONCE
+
+
 def test_pages_of_other_origins_may_not_ask(server: Running, guarded: Running) -> None:
     own = f"127.0.0.1:{server.port}"
     for origin, status in ((f"http://{own}", 200), ("http://elsewhere", 403), ("null", 403)):
