@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carryline.errors import InputError, MissingExtraError, OutputError
+from carryline.evaluation import pictures
 from carryline.evaluation.fonts import drawable
 from carryline.evaluation.metrics import evaluate, worst_pairs
 from carryline.evaluation.pictures import plot_confusion, plot_history
@@ -34,16 +35,14 @@ def size(path: Path) -> tuple[int, int]:
 
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved from now on."""
-    from matplotlib.figure import Figure
-
     seen: list[Any] = []
-    save = Figure.savefig
+    save = pictures.save_figure
 
-    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        seen.append(self)
-        save(self, *args, **kwargs)
+    def remember(figure: Any, path: Any) -> None:
+        seen.append(figure)
+        save(figure, path)
 
-    monkeypatch.setattr(Figure, "savefig", remember)
+    monkeypatch.setattr(pictures, "save_figure", remember)
     return seen
 
 

@@ -215,7 +215,8 @@ def test_a_megabyte_of_one_word(letter: str) -> None:
     begin = time.perf_counter()
     learned = Ngrams.learn([text, "short"], 100)
     words, characters = learned([text], 2)
-    assert time.perf_counter() - begin < 5
+    # A tenth of a second, five under sanitizers; with the square of the letters it would be hours.
+    assert time.perf_counter() - begin < 60
     assert len(row(words, 0)) == 3  # it, and it with either end
     strings = row(characters, 0)
     assert len(strings) == 12  # of 2 to 5: at the beginning, within, at the end

@@ -104,8 +104,8 @@ def test_recurrence(cell: str, directions: int, lengths: Lengths, rng: np.random
 
         def stage(given: Any, pool: Any = pool, row: Any = row, begin: Any = begin) -> Any:
             own = {e: {n: given[n + e] for n in shapes} for e in endings}
-            of = CELLS[cell], own, "fp32", plan, given["x"], row, 1
-            return stages.recurrence(*of, pool, begin)
+            packed = stages.packed(CELLS[cell], own, "fp32", 1)
+            return stages.recurrence(packed, plan, given["x"], row, 1, pool, begin)
 
         x = rng.standard_normal((plan.tokens if row is None else 5, inputs))
         states = stage(weights | {"x": x})[0]
@@ -119,7 +119,8 @@ def test_states_without_a_gradient_count_as_zeros(part: int, rng: np.random.Gene
     shapes = cells.shapes(cells.LSTM, 3, 4)
     weights = {"_l0": {name: rng.standard_normal(shape) for name, shape in shapes.items()}}
     x = rng.standard_normal((8, 3))
-    of = cells.LSTM, weights, "fp32", plan_of([3, 0, 5]), x, None, 1, ("max", "mean")
+    packed = stages.packed(cells.LSTM, weights, "fp32", 1)
+    of = packed, plan_of([3, 0, 5]), x, None, 1, ("max", "mean")
     states, back = stages.recurrence(*of)
     only = [rng.standard_normal(value.shape) if i == part else None
             for i, value in enumerate(states) if value is not None]  # fmt: skip

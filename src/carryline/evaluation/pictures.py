@@ -25,6 +25,7 @@ GREY, BLUE, INK, FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
 _SHARED_CLASSES, _NAMED_CLASSES = 12, 150
 _LONGEST_NAME = 48  # the longest of Banking77's
 _LINE = 0.17  # inches of a listed pair
+_MARGIN = 22  # pixels
 _SMALLEST = 3.5  # points of a number that can still be read
 
 
@@ -117,12 +118,27 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """As a PNG. Raises `OutputError` when `path` cannot be written."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.image import imsave
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.15)
+    imsave(picture, _cropped(np.asarray(canvas.buffer_rgba())), format="png", dpi=figure.dpi)
     try:
         write_whole(Path(path), picture.getvalue())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _cropped(pixels: Any) -> Any:
+    """Without the white around what is drawn, but for a margin. (`savefig` would draw twice for
+    it: 3.3 instead of 2.6 s with 77 classes.)"""
+    drawn = (pixels[:, :, :3] != 255).any(axis=2)
+    rows, columns = (np.flatnonzero(drawn.any(axis=side)) for side in (1, 0))
+    inner = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    around = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
+    return np.pad(inner, around, constant_values=255)
 
 
 def _curve(axes: Axes, history: Sequence[dict[str, Any]], key: str, label: str, color: str) -> None:
@@ -166,10 +182,10 @@ def _matrix(axes: Axes, counts: Any, cell: float) -> None:
         cell_text = axes.text(j, i, text, ha="center", va="center", color=color, fontsize=size)
         cell_text.set_in_layout(False)  # thousands of them need not be measured
     if len(counts) <= _NAMED_CLASSES:
-        inner = np.arange(0.5, len(counts) - 1)
-        axes.set_xticks(inner, minor=True)
-        axes.set_yticks(inner, minor=True)
-        axes.grid(which="minor", color="white" if few else FAINT, linewidth=1.5 if few else 0.5)
+        axes.autoscale(False)
+        inner, ends = np.arange(0.5, len(counts) - 1), (-0.5, len(counts) - 0.5)
+        for lines in (axes.vlines, axes.hlines):  # a grid's would be ticks, each an object
+            lines(inner, *ends, color="white" if few else FAINT, linewidth=1.5 if few else 0.5)
     if not few:
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.3, aspect=30, pad=0.01)
         bar.set_label("share of the true class", color=INK)

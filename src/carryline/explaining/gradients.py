@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carryline.model.network import PAD, Network
+from carryline.model.network import layer as weights_of
 from carryline.recurrence import memory
 from carryline.recurrence.ragged import Plan
 from carryline.training import model
-from carryline.training.stages import Back, Gradients, States, Way
+from carryline.training.stages import Back, Gradients, Packed, States, Way
 
 Array = NDArray[Any]
 # As good as 12: of 40 reviews of 300 words the parts add up to 0.51 of a logit at the worst (with
@@ -68,10 +69,18 @@ def _along(network: Network, x: Array, scales: Array, d: Array, threads: int) ->
     plan = Plan(np.arange(texts + 1, dtype=np.int64) * tokens)
     way = Way()
     states = way(_first(network, plan, along.reshape(len(own), plan.tokens, -1), tokens, threads))
-    model.above(network.config, network.weights, states, plan, way, threads)
+    model.above(network.config, _packed(network), network.weights, states, plan, way, threads)
     by_own, _ = way.back(d)
     found: Array = np.einsum("dtg,dtg->t", by_own, own, dtype=np.float64)
     return found
+
+
+def _packed(network: Network) -> list[Packed]:
+    """Its layers as a way back reads them: with what the names of their weights end with."""
+    return [
+        Packed(own, list(weights_of(network.config, network.weights, number)))
+        for number, own in enumerate(network.layers)
+    ]
 
 
 def _first(

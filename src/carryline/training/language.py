@@ -93,12 +93,8 @@ class LanguageModel:
                 self._vectors[ids], DROPPED, generator(seed, DROPOUT, *place), self._threads
             ))  # fmt: skip
             layer = network.layer(self._config, self.optimizer.weights, 0)
-            states = way(
-                stages.recurrence(
-                    cells.LSTM, layer, "fp32", plan, x, row, self._threads
-                ),
-                "recurrence",
-            )  # fmt: skip
+            packed = stages.packed(cells.LSTM, layer, "fp32", self._threads)
+            states = way(stages.recurrence(packed, plan, x, row, self._threads), "recurrence")
             x = way(towards(states, plan, later))
             loss = way(
                 told(self._readable, x, right, others, self._drawn[others], self._threads), "words"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from carryline.model.config import Config
 from carryline.recurrence import cells, kernels
 from carryline.recurrence.ragged import Plan, Ragged
 from carryline.training import stages
-from carryline.training.stages import States, Way
+from carryline.training.stages import Packed, States, Way
 
 Array = NDArray[Any]
 EMBEDDING = "embedding.weight"
@@ -27,14 +27,16 @@ def logits(
     threads: int,
     rng: np.random.Generator | None = None,
     shift: Array | None = None,
+    layers: Sequence[Packed] | None = None,
 ) -> Array:
     """[texts, outputs] by rank (see `Ragged.plan`); all stages are passed on the way.
 
     weights: named and shaped as in `network.parameter_shapes`, float32 or float64; the embedding
     is read as `weight[ids]`. rng: what dropout draws from; None for no dropout. shift: what is
-    added to the embeddings of the batch's different ids, rising.
+    added to the embeddings of the batch's different ids, rising. layers: `packed` of the same
+    weights, if they are at hand.
     """
-    plan = ragged.plan
+    plan, layers = ragged.plan, layers or packed(config, weights, threads)
 
     def dropout(x: Array) -> Array:
         dropped: Array = way(stages.dropout(x, config.dropout, rng, threads))
@@ -44,17 +46,23 @@ def logits(
     # Embeddings are dropped by distinct token, so that all its places in the batch agree (Gal &
     # Ghahramani 2016) and each is still projected once.
     x = dropout(way(stages.embedding(weights[EMBEDDING], ids, shift), "embedding"))
-    layer, pool = network.layer(config, weights, 0), pooled(config, 0)
+    pool = pooled(config, 0)
+    states = way(stages.recurrence(layers[0], plan, x, row, threads, pool), "recurrence")
+    return above(config, layers, weights, states, plan, way, threads, dropout)
+
+
+def packed(config: Config, weights: Mapping[str, Any], threads: int) -> list[Packed]:
+    """The recurrent layers' weights for the kernels."""
     cell = cells.CELLS[config.cell]
-    states = way(
-        stages.recurrence(cell, layer, config.precision, plan, x, row, threads, pool),
-        "recurrence",
-    )
-    return above(config, weights, states, plan, way, threads, dropout)
+    return [
+        stages.packed(cell, network.layer(config, weights, number), config.precision, threads)
+        for number in range(len(config.hidden))
+    ]
 
 
 def above(
     config: Config,
+    layers: Sequence[Packed],
     weights: Mapping[str, Any],
     states: States,
     plan: Plan,
@@ -63,14 +71,10 @@ def above(
     dropout: Callable[[Array], Array] = lambda x: x,
 ) -> Array:
     """The logits by the first layer's states: what comes after it."""
-    cell = cells.CELLS[config.cell]
     for number in range(1, len(config.hidden)):
         x = dropout(way(stages.every(states)))
-        layer, pool = network.layer(config, weights, number), pooled(config, number)
-        states = way(
-            stages.recurrence(cell, layer, config.precision, plan, x, None, threads, pool),
-            "recurrence",
-        )
+        pool = pooled(config, number)
+        states = way(stages.recurrence(layers[number], plan, x, None, threads, pool), "recurrence")
     x = dropout(way(stages.pooling(states, config.pooling)))
     if config.dense:
         x = way(stages.dense(x, network.part(weights, "dense"), threads), "dense")

@@ -8,7 +8,7 @@ docs/backpropagation.md, which writes them beside this code. Tokens stand in the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,10 +126,21 @@ def dropout(
     return kernels.dropout(x, *how), lambda d: (kernels.dropout(d, *how), {})
 
 
+class Packed(NamedTuple):
+    """A recurrent layer's weights as the kernels read them, for any number of batches; endings: of
+    the names of each direction's."""
+
+    layer: kernels.Layer
+    endings: Sequence[str]
+
+
+def packed(cell: Cell, weights: Mapping[str, Weights], precision: str, threads: int) -> Packed:
+    """weights: of each direction, by what their names end with."""
+    return Packed(kernels.Layer(cell, list(weights.values()), precision, threads), list(weights))
+
+
 def recurrence(
-    cell: Cell,
-    weights: Mapping[str, Weights],
-    precision: str,
+    weights: Packed,
     plan: Plan,
     x: Array,
     row: kernels.Rows | None,
@@ -139,12 +150,12 @@ def recurrence(
 ) -> tuple[States, Back]:
     """A recurrent layer over all texts, by back-propagation through time (Werbos 1990).
 
-    weights: of each direction, by what their names end with; x: [rows, input], of which each token
-    reads its `row` (None: its own); pool: "max", "mean" or both, made beside; first: h and c to
-    begin with, by rank [directions, texts, hidden], zeros unless given.
+    x: [rows, input], of which each token reads its `row` (None: its own); pool: "max", "mean" or
+    both, made beside; first: h and c to begin with, by rank [directions, texts, hidden], zeros
+    unless given.
     """
-    layer = kernels.Layer(cell, list(weights.values()), precision, threads)
-    shape = (len(weights), plan.texts, layer.hidden)
+    layer, endings = weights
+    shape = (len(endings), plan.texts, layer.hidden)
     h, c = first or (np.zeros(shape, x.dtype), np.zeros(shape, x.dtype))
     trace = layer.forward(
         plan, layer.project(x, threads), row, h, c,
@@ -160,11 +171,11 @@ def recurrence(
         )  # fmt: skip
         return found.x, {
             name + ending: by_weight
-            for ending, own in zip(weights, found.layer, strict=True)
+            for ending, own in zip(endings, found.layer, strict=True)
             for name, by_weight in own.items()
         }
 
-    carry = trace.c if cell.carry else None
+    carry = trace.c if layer.cell.carry else None
     return States(trace.states, trace.h, carry, trace.largest, trace.mean), back
 
 

@@ -42,6 +42,7 @@ def step(
     With `adversarial` the gradients are the mean of those of the batch as it is and of those with
     its embeddings changed by `stages.worst`; what dropout leaves out is the same in both.
     """
+    layers = model.packed(config, weights, threads)
     order = batch.plan.order
     ranked, own = targets[order], None if shares is None else shares[order]
 
@@ -49,7 +50,7 @@ def step(
         way, rng = Way(), None
         if config.dropout:
             rng = generator(config.seed, DROPOUT, *place)
-        logits = model.logits(config, weights, batch, way, threads, rng, shift)
+        logits = model.logits(config, weights, batch, way, threads, rng, shift, layers)
         loss = way(losses.loss(logits, ranked, own))
         by_rows, gradients = way.back(1.0)
         return Step(loss, losses.right(logits, ranked), gradients), by_rows
@@ -63,11 +64,9 @@ def step(
 
 
 def _mean(one: Gradients, other: Gradients) -> Gradients:
-    """Of gradients by the same weights, and the same rows."""
-    mean: Gradients = {}
+    """Of gradients by the same weights, and the same rows; the first ones become it."""
     for name, by in one.items():
-        if isinstance(by, Rows):
-            mean[name] = Rows(by.ids, (by.values + other[name].values) * 0.5)
-        else:
-            mean[name] = (by + other[name]) * 0.5
-    return mean
+        mean, more = (by.values, other[name].values) if isinstance(by, Rows) else (by, other[name])
+        mean += more
+        mean *= 0.5
+    return one
