@@ -67,9 +67,10 @@ def test_the_table_names_every_endpoint(server: Running) -> None:
 def taken(arguments: list[str]) -> dict[str, object]:
     """What `carryline serve` understands by these arguments."""
     assert arguments[0] == "serve"
-    command = main.get_command(click.Context(main), "serve")
+    root = click.Context(main, **main.context_settings)  # a command keeps the -h of its first one
+    command = main.get_command(root, "serve")
     assert command is not None
-    return command.make_context("serve", arguments[1:]).params
+    return command.make_context("serve", arguments[1:], parent=root).params
 
 
 def test_the_unit_starts_what_there_is() -> None:
