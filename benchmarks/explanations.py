@@ -154,7 +154,12 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--model", action="append", default=[], metavar="SET=FOLDER",
         help="a model that was trained without the texts of --validate")  # fmt: skip
     add("--texts", type=common.positive, default=300, help="of each set")
-    add("--words", type=int, default=0, help="only texts of so many, a tenth more or less")
+    add(
+        "--words",
+        type=common.positive,
+        default=0,
+        help="only texts of so many, a tenth more or less",
+    )
     add("--seed", type=int, default=0)
     add("--out", type=Path, metavar="FILE", help="draw the curves there (matplotlib)")
     return parser.parse_args(given)

@@ -25,7 +25,7 @@ GREY, BLUE, INK, FAINT = "#9aa5b1", "#1f5fa8", "#333f4d", "#e3e7ec"
 _SHARED_CLASSES, _NAMED_CLASSES = 12, 150
 _LONGEST_NAME = 48  # the longest of Banking77's
 _LINE = 0.17  # inches of a listed pair
-_MARGIN = 22  # pixels
+_MARGIN = 22  # pixels, 0.15 inches
 _SMALLEST = 3.5  # points of a number that can still be read
 
 

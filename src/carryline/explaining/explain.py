@@ -81,6 +81,7 @@ class Explainer:
     def _spans(
         self, units: Units, groups: Sequence[range], direction: Array, way: str
     ) -> tuple[Span, ...]:
+        """groups: of words, one after the other, none left out."""
         starts = [group.start for group in groups]
         linear = np.add.reduceat(self._linear(units, direction), starts).tolist() if starts else []
         recurrent = self._recurrent(units, groups, direction, way)

@@ -16,7 +16,7 @@ SECONDS = 10.0  # for the head of a request, from its first byte; and for a body
 A_HEADER = 32  # bytes that one costs beside its own
 PIPELINED = 16  # requests of one connection that wait for the one before
 # Bytes that are read at once. Into asyncio's own 256 KB, cut to what came, glibc's heap breaks up:
-# 1.9 MB more a minute by 600 requests a second; so none, and 5 to 15 % more requests.
+# 1.9 MB more a minute by 600 requests a second; so none, and 4 to 20 % more requests.
 AT_ONCE = 1 << 16
 RULES = {
     400: "a request is HTTP/1.1, without trailers after its body; this one is not",
